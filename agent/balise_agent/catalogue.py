@@ -1,0 +1,236 @@
+"""Which measurements exist, and what does each of their fields mean?
+
+One table, ``CATALOGUE``. The contract's validation, the collector's decoder, `docs/contract.md`, `docs/asyncapi.yaml`, the store's
+retention and (later) the dashboards are all made from it: a field that is not here does not exist anywhere.
+
+Rule 1: a field is only ever added, optional; never re-typed, re-used or given another unit.
+Rule 2: nothing here tells what the household does: no address, name, MAC, SSID, destination, number or channel watched.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+FieldType = Literal["int", "float", "bool", "str"]
+Retention = Literal["raw_90d", "tv_home_7d", "hour_13m", "month_frozen", "state"]
+Writer = Literal["probe", "collector"]
+
+RETENTION_DAYS: dict[Retention, int | None] = {
+    "raw_90d": 90,  # raw measurements of a home
+    "tv_home_7d": 7,  # per channel and home: longer would describe a household
+    "hour_13m": 396,  # hourly sketches: 13 months, so that two same months can be compared
+    "month_frozen": None,  # the report's monthly rows: the pilot's end + 6 months, deleted by hand with a report
+    "state": 396,  # what the collector concluded or observed of itself
+}
+"""Days that each class is kept; None: until the pilot's end + 6 months."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Field:
+    """One value of a measurement. Absent in a record means not measured, never 0."""
+
+    name: str
+    type: FieldType
+    unit: str  # UCUM-like: "us", "ms", "1" for a count or a ratio, "" for text
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """One kind of record. ``leaves`` says whether it may leave the probe at all; ``writer`` who may write it."""
+
+    name: str
+    meaning: str
+    target: str  # what the record's target names; "" where there is only one
+    source: str  # the standard or the text that defines it
+    retention: Retention
+    fields: tuple[Field, ...]
+    leaves: bool = True
+    writer: Writer = "probe"
+
+    def field(self, name: str) -> Field | None:
+        """The field of that name, or None."""
+        return next((f for f in self.fields if f.name == name), None)
+
+
+def _f(name: str, kind: FieldType, unit: str, meaning: str) -> Field:
+    return Field(name=name, type=kind, unit=unit, meaning=meaning)
+
+
+_AF = _f("af", "int", "1", "address family used: 4 or 6")
+
+_REACH = Measurement(
+    name="reach",
+    meaning="Round trips to one rung of the path over a window (60 s): how many were lost, and how long they took.",
+    target="label of the rung: gw, op, any1, …; never an address",
+    source="RFC 792, RFC 4443 (echo); RFC 8762 (STAMP); RFC 2681 (round-trip delay)",
+    retention="raw_90d",
+    fields=(
+        _f("method", "str", "", "icmp or stamp"),
+        _AF,
+        _f("window_s", "float", "s", "length of the window, on the monotonic clock"),
+        _f("sent", "int", "1", "echoes sent in the window"),
+        _f("lost", "int", "1", "echoes without an answer in 2 s"),
+        _f("burst_max", "int", "1", "longest run of consecutive lost echoes"),
+        _f("min_us", "int", "us", "shortest round trip"),
+        _f("p50_us", "int", "us", "median round trip (nearest rank)"),
+        _f("p95_us", "int", "us", "95th percentile of the round trip (nearest rank)"),
+        _f("p99_us", "int", "us", "99th percentile of the round trip (nearest rank)"),
+        _f("jitter_us", "int", "us", "mean absolute difference of consecutive round trips"),
+        _f(
+            "kernel_stamped",
+            "int",
+            "1",
+            "round trips whose arrival the kernel stamped; the others were timed in the agent",
+        ),
+        _f("fwd_lost", "int", "1", "STAMP: lost on the way to the reflector, by its own sequence numbers"),
+        _f("rev_lost", "int", "1", "STAMP: lost on the way back"),
+    ),
+)
+
+_DNS = Measurement(
+    name="dns",
+    meaning="One DNS question over UDP and the answer of one resolver.",
+    target="label of the resolver: box, operator, public, …",
+    source="RFC 1035; RFC 6891",
+    retention="raw_90d",
+    fields=(
+        _AF,
+        _f("query_ms", "float", "ms", "from sending the question to the first valid answer"),
+        _f("rcode", "int", "1", "response code of the answer, RFC 1035 § 4.1.1; kept also when it is an error"),
+        _f("tc", "bool", "1", "the answer was truncated (TC)"),
+        _f("answers", "int", "1", "records in the answer section"),
+        _f(
+            "name_kind",
+            "str",
+            "",
+            "cached (a fixed name of ours) or unique (a random label under it, so that no cache answers)",
+        ),
+    ),
+)
+
+_WEB = Measurement(
+    name="web",
+    meaning="One GET of a small object over HTTPS (or HTTP), split into its steps.",
+    target="label of the object: target, public, …",
+    source="RFC 9110; steps as in W3C Resource Timing",
+    retention="raw_90d",
+    fields=(
+        _AF,
+        _f("dns_ms", "float", "ms", "resolving the name; absent where the URL holds an address"),
+        _f("connect_ms", "float", "ms", "TCP handshake"),
+        _f("tls_ms", "float", "ms", "TLS handshake; absent over plain HTTP"),
+        _f("ttfb_ms", "float", "ms", "from the request's last byte to the answer's first"),
+        _f("total_ms", "float", "ms", "all of it, to the body's last byte"),
+        _f("status", "int", "1", "HTTP status code"),
+        _f("bytes", "int", "By", "bytes of the body"),
+    ),
+)
+
+_HOST = Measurement(
+    name="host",
+    meaning="Health of the probe itself.",
+    target="",
+    source="proc(5); Raspberry Pi firmware's get_throttled",
+    retention="raw_90d",
+    fields=(
+        _f("cpu_pct", "float", "%", "CPU used by the whole machine since the last record, all cores together = 100"),
+        _f("mem_available_kb", "int", "kB", "memory available without swapping"),
+        _f("mem_total_kb", "int", "kB", "memory in all"),
+        _f("agent_rss_kb", "int", "kB", "resident memory of the agent"),
+        _f("agent_cpu_pct", "float", "%", "CPU used by the agent since the last record, one core = 100"),
+        _f("temp_c", "float", "Cel", "temperature of the processor"),
+        _f("under_voltage", "bool", "1", "supply voltage too low now; absent: not known on this machine"),
+        _f("throttled", "bool", "1", "processor slowed down now; absent: not known on this machine"),
+        _f("disk_free_kb", "int", "kB", "free on the file system that holds the state"),
+        _f("uptime_s", "int", "s", "since the machine started"),
+        _f("agent_uptime_s", "int", "s", "since the agent started"),
+        _f("rows_waiting", "int", "1", "records and messages not yet acknowledged by the collector"),
+        _f("clock_ok", "bool", "1", "the clock is synchronised; absent: not known"),
+    ),
+)
+
+_GAP = Measurement(
+    name="gap",
+    meaning="Messages that the probe had to drop or found damaged: an honest hole, delivered like any record.",
+    target="",
+    source="Balise",
+    retention="raw_90d",
+    fields=(
+        _f("stream", "str", "", "stream of the missing messages"),
+        _f("from_seq", "int", "1", "first missing message"),
+        _f("to_seq", "int", "1", "last missing message"),
+        _f("messages", "int", "1", "messages missing in that range"),
+        _f("records", "int", "1", "records missing that were not yet in a message"),
+        _f("why", "str", "", "size_bound, age_bound, damaged_row, damaged_file, erased"),
+        _f("last_c", "str", "", "chain value of to_seq, so that the chain can be followed over the hole"),
+    ),
+)
+
+_AGENT_EVENT = Measurement(
+    name="agent_event",
+    meaning="Something that the agent did or met and that explains its records.",
+    target="what happened: started, stopped, clock_set, clock_stepped, config_applied, config_refused, config_reverted, probe_broken, …",
+    source="Balise",
+    retention="raw_90d",
+    fields=(
+        _f("detail", "str", "", "one line in English for the operator; never a value of the tenant"),
+        _f("version", "str", "", "version of the agent, or of the configuration concerned"),
+        _f("step_ms", "int", "ms", "clock_stepped, clock_set: by how much wall time moved"),
+    ),
+)
+
+_COMMAND = Measurement(
+    name="command",
+    meaning="Progress of one command of the operator.",
+    target="",
+    source="Balise",
+    retention="raw_90d",
+    fields=(
+        _f("id", "str", "", "identifier of the command"),
+        _f("kind", "str", "", "test, replay, pause, resume"),
+        _f("state", "str", "", "accepted, running, done, refused, expired"),
+        _f("detail", "str", "", "one line in English for the operator"),
+    ),
+)
+
+_PRESENCE = Measurement(
+    name="presence",
+    meaning="The probe's session with the broker began or ended, as the collector saw it.",
+    target="",
+    source="MQTT v5 § 3.1.2.5 (Will Message)",
+    retention="raw_90d",
+    writer="collector",
+    fields=(
+        _f("online", "bool", "1", "true: session open; false: its last will was published"),
+        _f("agent", "str", "", "version of the agent"),
+        _f("boot", "str", "", "boot id of the probe's machine"),
+        _f("config", "int", "1", "version of the configuration that the probe applies"),
+    ),
+)
+
+_PLATFORM = Measurement(
+    name="platform",
+    meaning="The collector's own health, once a minute: what /metrics says, kept.",
+    target="part of the collector: ingest, journal, a consumer's name",
+    source="Balise",
+    retention="state",
+    writer="collector",
+    fields=(
+        _f("messages", "int", "1", "messages committed since the collector started"),
+        _f("duplicates", "int", "1", "messages received again and absorbed, since the collector started"),
+        _f("dead_letters", "int", "1", "dead letters kept now"),
+        _f("orphans", "int", "1", "messages kept apart for want of a home or a date"),
+        _f("rows", "int", "1", "rows in the journal now"),
+        _f("bytes", "int", "By", "size of the journal's files"),
+        _f("lag_rows", "int", "1", "rows that the consumer has still to read"),
+        _f("disk_free_kb", "int", "kB", "free on the file system that holds the data"),
+        _f("broker_ok", "bool", "1", "the session with the broker is open"),
+    ),
+)
+
+CATALOGUE: dict[str, Measurement] = {
+    m.name: m for m in (_REACH, _DNS, _WEB, _HOST, _GAP, _AGENT_EVENT, _COMMAND, _PRESENCE, _PLATFORM)
+}
+"""Every measurement by name."""
