@@ -10,7 +10,7 @@ def main() -> int:
     except ModuleNotFoundError as exc:
         if _is_ours(exc.name):
             raise
-        print(f"balise: {exc.name} is not installed; the server needs: pip install 'balise[collector]'", file=sys.stderr)
+        sys.stderr.write(f"balise: {exc.name} is missing; the server needs: pip install 'balise[collector]'\n")
         return 2
     return cli.main()
 
