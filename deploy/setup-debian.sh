@@ -103,9 +103,12 @@ install_packages() {
     forbid_service_starts
     export DEBIAN_FRONTEND=noninteractive
     local apt=(apt-get -qq -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0)
-    "${apt[@]}" update
+    local log
+    log=$(mktemp)
     # shellcheck disable=SC2086  # one word a package
-    "${apt[@]}" install -y --no-install-recommends $names >/dev/null
+    { "${apt[@]}" update && "${apt[@]}" install -y --no-install-recommends $names; } >"$log" 2>&1 ||
+        { cat "$log" >&2 && rm "$log" && exit 1; }
+    rm "$log"
     for name in $names; do
         if [[ " $SERVERS " == *" $name "* ]] && command -v systemctl >/dev/null; then
             systemctl disable --quiet "$name.service" 2>/dev/null || true # no unit, or no systemd at all: nothing starts it

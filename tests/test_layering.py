@@ -1,0 +1,150 @@
+"""Do imports point one way, as docs/ARCHITECTURE.md says?
+
+Rule 1: a room imports what its line allows and itself, wherever it stands: in a function, for types only, by name.
+Rule 2: each module of the two packages is in a room; the longest name that fits counts.
+"""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCES = {"agent": ROOT / "agent/balise_agent", "collector": ROOT / "collector/balise_collector"}
+
+# `contract` stands for what both programs share: agent.contract, agent.catalogue, agent.codec.
+# `*`: whatever the extra `collector` installs. The standard library is free to all.
+TABLE = """
+room                | may import of Balise                                  | of other packages
+agent.catalogue     | contract                                              |
+agent.contract      | contract                                              |
+agent.codec         | contract                                              |
+agent.net           | contract                                              | numpy
+agent.probes        | contract agent.net                                    | psutil
+agent.plan          | contract agent.probes                                 |
+agent.gate          | contract agent.probes                                 |
+agent.runner        | contract agent.probes agent.plan agent.gate           |
+agent.outbox        | contract                                              |
+agent.uplink        | contract agent.outbox                                 | paho
+agent.clock         | contract                                              |
+agent.identity      | contract                                              |
+agent.config        | contract agent.probes                                 |
+agent.doctor        | agent                                                 | paho psutil
+agent.cli           | agent                                                 |
+agent.enrol         | contract agent.identity                               | cryptography
+collector.entry     | collector.cli                                         |
+collector.cli       | contract collector                                    | *
+collector.placement | contract                                              | *
+collector.journal   | contract                                              | *
+collector.ingest    | contract collector.journal collector.placement        | *
+collector.store     | contract                                              | *
+collector.stats     | contract collector.store                              | *
+collector.directory | contract                                              | *
+collector.judge     | contract collector.stats collector.directory          | *
+collector.diagnosis | contract collector.judge                              | *
+collector.fleet     | contract collector.directory                          | *
+collector.web       | contract collector.diagnosis collector.judge collector.fleet collector.directory | *
+collector.report    | contract collector.stats collector.directory          | *
+collector.grafana   | contract                                              | *
+collector.target    | agent.net.stamp agent.net.rtp agent.net.throughput    | *
+collector.town      | contract agent.outbox agent.uplink                    | *
+"""
+CONTRACT = ("agent.contract", "agent.catalogue", "agent.codec")
+
+
+class Room(NamedTuple):
+    """One line of the table."""
+
+    name: str
+    balise: tuple[str, ...]
+    others: tuple[str, ...]
+
+
+def read_table(table: str) -> dict[str, Room]:
+    lines = ([cell.split() for cell in line.split("|")] for line in table.strip().splitlines()[1:])
+    return {name: Room(name, tuple(balise), tuple(others)) for (name,), balise, others in lines}
+
+
+def within(module: str, names: tuple[str, ...]) -> bool:
+    return any(module == name or module.startswith(name + ".") for name in names)
+
+
+def room_of(module: str, rooms: dict[str, Room]) -> Room | None:
+    parents = (module.rsplit(".", cut)[0] for cut in range(module.count(".") + 1))
+    return next((rooms[name] for name in parents if name in rooms), None)
+
+
+def imports(source: str) -> Iterator[str]:
+    """Every name that a source imports, in the table's words: agent.net.stamp, psutil, sys."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
+            names = [ast.literal_eval(node.args[0])]
+        else:
+            continue
+        yield from (name.removeprefix("balise_") for name in names)
+
+
+def trespasses(room: Room, source: str) -> list[str]:
+    """What a module of this room imports and may not."""
+    contract = CONTRACT if "contract" in room.balise else ()
+    allowed = (room.name, *room.balise, *contract, *room.others, *sys.stdlib_module_names)
+    found = []
+    for name in imports(source):
+        ours = within(name, ("agent", "collector"))
+        if not within(name, allowed) and (ours or "*" not in room.others):
+            found.append(f"{room.name} imports {name}")
+    return found
+
+
+ROOMS = read_table(TABLE)
+MODULES = {
+    ".".join((package, *path.relative_to(folder).with_suffix("").parts)).removesuffix(".__init__"): path
+    for package, folder in SOURCES.items()
+    for path in sorted(folder.rglob("*.py"))
+}
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_a_module_imports_only_what_its_room_allows(module: str) -> None:
+    source = MODULES[module].read_text()
+    if module in SOURCES:  # importing the contract runs it, on a collector too
+        assert not source, f"{MODULES[module]} is not empty"
+        return
+    room = room_of(module, ROOMS)
+    assert room, f"{module} is in no room: give it a line in the table of {Path(__file__).name}"
+    assert trespasses(room, source) == []
+
+
+@pytest.mark.parametrize(
+    ("room", "source", "found"),
+    [
+        ("agent.net", "def f():\n    from balise_collector import store", "collector.store"),
+        ("agent.plan", "if TYPE_CHECKING:\n    import balise_agent.outbox", "agent.outbox"),
+        ("agent.outbox", "import importlib\nimportlib.import_module('psutil')", "psutil"),
+        ("agent.contract", "class C:\n    def f(self):\n        import msgspec", "msgspec"),
+        ("agent.probes", "from cryptography import x509", "cryptography.x509"),
+        ("collector.store", "async def f():\n    from balise_agent.outbox import Outbox", "agent.outbox.Outbox"),
+        ("collector.target", "from balise_agent.net import icmp", "agent.net.icmp"),
+    ],
+)
+def test_a_trespass_is_seen_wherever_it_stands(room: str, source: str, found: str) -> None:
+    assert trespasses(ROOMS[room], source) == [f"{room} imports {found}"]
+
+
+def test_a_name_that_only_begins_like_an_allowed_one_is_not_allowed() -> None:
+    assert trespasses(ROOMS["collector.target"], "import balise_agent.net.stamping")
+
+
+def test_the_agent_starts_without_heavy_packages() -> None:
+    heavy = ["cryptography", "numpy", "msgspec", "sqlalchemy", "rich", "balise_collector"]
+    code = f"import sys, balise_agent.cli; print([name for name in {heavy} if name in sys.modules])"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (run.stdout.strip(), run.stderr) == ("[]", "")
