@@ -1,7 +1,7 @@
 """Is a table of settings from outside (TOML, JSON) valid, and if not, what are all its faults?
 
-A settings class is a frozen dataclass whose fields are declared here; `build` makes one from a table, or says every fault
-with its path, the value and what is allowed. Direct construction is not checked: only input from outside is doubted.
+A settings class is a frozen dataclass whose fields are declared here; `build` makes one from a table, or says every
+fault with its path, the value and what is allowed. Direct construction is not checked: only outside input is doubted.
 
 Rule 1: unknown keys are refused, so that a misspelt one is not silently a default.
 Rule 2: tables of one list that have a ``label`` have different ones: a label names a series.
