@@ -75,6 +75,17 @@ def test_the_set_up_lists_what_is_missing_with_its_reason(tmp_path: Path) -> Non
     assert re.search(r"^ +fping +the peer that ping times are compared with$", run.stdout, re.MULTILINE)
 
 
+def test_a_probe_has_its_file_its_line_its_measurement_its_test_and_its_page() -> None:
+    from balise_agent.catalogue import CATALOGUE
+    from balise_agent.probes import PROBES
+
+    probes = {path.stem for path in ROOT.glob("agent/balise_agent/probes/[a-z]*.py")}
+    assert set(PROBES) == probes
+    assert {path.stem for path in ROOT.glob("docs/probes/*.md")} == probes
+    assert [name for name in probes if not any(m == name or m.startswith(name + "_") for m in CATALOGUE)] == []
+    assert [name for name in probes if not list(ROOT.glob(f"tests/agent/**/test_{name}.py"))] == []
+
+
 def test_the_changelog_begins_with_the_version() -> None:
     first = re.search(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert first
