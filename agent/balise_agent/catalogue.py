@@ -1,7 +1,7 @@
 """Which measurements exist, and what does each of their fields mean?
 
-One table, ``CATALOGUE``. The contract's validation, the collector's decoder, `docs/contract.md`, `docs/asyncapi.yaml`, the store's
-retention and (later) the dashboards are all made from it: a field that is not here does not exist anywhere.
+One table, ``CATALOGUE``. The contract's validation, the collector's decoder, `docs/contract.md`, `docs/asyncapi.yaml`,
+the store's retention and (later) the dashboards are all made from it: a field that is not here does not exist anywhere.
 
 Rule 1: a field is only ever added, optional; never re-typed, re-used or given another unit.
 Rule 2: nothing here tells what the household does: no address, name, MAC, SSID, destination, number or channel watched.
@@ -171,7 +171,7 @@ _GAP = Measurement(
 _AGENT_EVENT = Measurement(
     name="agent_event",
     meaning="Something that the agent did or met and that explains its records.",
-    target="what happened: started, stopped, clock_set, clock_stepped, config_applied, config_refused, config_reverted, probe_broken, …",
+    target="what happened: started, stopped, clock_set, clock_stepped, config_applied, config_refused, probe_broken, …",
     source="Balise",
     retention="raw_90d",
     fields=(

@@ -1,6 +1,6 @@
 """What does a probe say, and what is it told?
 
-Frozen values, their topics and their chain; `catalogue.py` has the measurements, `codec.py` how all of it is written on the wire.
+Frozen values, their topics and their chain; `catalogue` has the measurements, `codec` how all of it is written.
 Version 1: its messages are frozen, `tests/contract/v1/` is read for ever.
 
 Rule 1: a body is encoded once and never changed; what is known later (sequence, date, chain) stands in the envelope.
@@ -31,17 +31,22 @@ MAX_ENVELOPE_BYTES = 1_024
 MAX_RECORDS = 4_096
 MAX_TEXT = 256
 MAX_INT = 2**53 - 1  # the largest integer that every JSON reader keeps exact
+MAX_TS_MS = 253_370_764_800_000  # 9999-01-01: a date plus any MAX_AT_MS is still one that datetime can hold
+MAX_AT_MS = 90 * 86_400_000  # a record is at most this far from its body: the outbox keeps nothing longer
+MAX_DEPTH = 8  # nesting of a configuration's or a command's values
+MAX_UNKNOWN = 32  # names of unknown fields kept of a message: they end in logs and counters
 
 Value = int | float | bool | str
 Topic = Literal["records", "ack", "cmd", "state"]
 
+_CHAIN_BYTES = 16
 _PROBE_ID = re.compile(r"[a-z0-9]{8,32}")
 _TOPIC = re.compile(r"balise/v1/([a-z0-9]{8,32})/(records|ack|cmd|state)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """How a measurement ended. ``reason`` is None exactly when it is ok; `docs/failures.md` has a line for each reason."""
+    """How a measurement ended. ``reason`` is None exactly when it is ok; `docs/failures.md` explains each reason."""
 
     kind: Literal["ok", "failed", "skipped"] = "ok"
     reason: str | None = None
@@ -62,7 +67,7 @@ def skipped(reason: str) -> Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """One finished measurement. ``bt_ms``: CLOCK_BOOTTIME in ms at its end (a window's end); its date follows from the clock later."""
+    """One finished measurement. ``bt_ms``: CLOCK_BOOTTIME in ms at its end (a window's too), dated by the clock later."""
 
     measurement: str
     bt_ms: int
@@ -73,7 +78,10 @@ class Record:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Body:
-    """The part of a batch that is written once. ``nonce``: 16 random bytes, so that the hash of an erased body tells nothing."""
+    """The part of a batch that is written once.
+
+    ``nonce``: 16 random bytes, so that the hash of an erased body tells nothing.
+    """
 
     nonce: str
     bt_ms: int
@@ -82,8 +90,11 @@ class Body:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Envelope:
-    """What stands around a body. ``ts_ms``: UTC at the body's ``bt_ms``, 0 where it can never be known; a record's date is
-    ``ts_ms + record.bt_ms - body.bt_ms``. ``window``: where ts_ms is 0, the earliest and latest it can have been."""
+    """What stands around a body.
+
+    ``ts_ms``: UTC at the body's ``bt_ms``, 0 where it can never be known; a record's date is
+    ``ts_ms + record.bt_ms - body.bt_ms``. ``window``: where ts_ms is 0, the earliest and latest it can have been.
+    """
 
     stream: str
     seq: int
@@ -128,7 +139,7 @@ REFUSALS: dict[str, str] = {
     "bad_version": "an envelope of another major version",
     "bad_zlib": "the body is not one whole zlib stream",
     "inflates_too_much": f"the body inflates to more than {MAX_BODY_BYTES:,} bytes",
-    "bad_json": "not JSON, or JSON with NaN, infinity or too deep a nesting",
+    "bad_json": "not JSON in UTF-8, or JSON with NaN, infinity, half a surrogate pair, a name twice or nested too deep",
     "bad_body": "a part of the body is missing or of another type",
     "bad_record": "a part of a record is missing, of another type or out of bounds",
     "unknown_measurement": "a measurement that this reader's catalogue does not hold",
@@ -140,7 +151,7 @@ REFUSALS: dict[str, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ack:
-    """On ``ack``: what the collector has committed of one stream, as inclusive ranges, and what it will never take, with why."""
+    """On ``ack``: what the collector committed of a stream, as inclusive ranges, and what it never will, with why."""
 
     stream: str
     ranges: tuple[tuple[int, int], ...]
@@ -162,8 +173,9 @@ class Presence:
 class Config:
     """On ``cmd``, retained: all that the operator sets, whole, each time. ``version`` only grows.
 
-    ``plan``: intervals and batch time by probe; ``targets``: peers by label; ``segment``: random label that stands for the PON;
-    ``contract``: contracted rates in bit/s; ``token``: for heavy tests; ``consent``: the home agrees to being measured.
+    ``plan``: intervals and batch time by probe; ``targets``: peers by label; ``segment``: random label that stands for
+    the PON; ``contract``: contracted rates in bit/s; ``token``: for heavy tests; ``consent``: the home agrees to being
+    measured.
     """
 
     version: int
@@ -185,7 +197,8 @@ COMMAND_KINDS: tuple[CommandKind, ...] = ("test", "replay", "pause", "resume")
 class Command:
     """On ``cmd``, never retained. The same ``id`` twice is done once; after ``expires_ms`` (UTC) it is refused.
 
-    ``args``: test: ``{"probe": name}``; replay: ``{"stream": s, "from_seq": n}``; pause: ``{"seconds": n}``; resume: ``{}``.
+    ``args``: test: ``{"probe": name}``; replay: ``{"stream": s, "from_seq": n}``; pause: ``{"seconds": n}``;
+    resume: ``{}``.
     """
 
     id: str
@@ -223,11 +236,18 @@ def body_hash(body_json: bytes) -> bytes:
 
 def chain_start(stream: str, previous: str | None) -> str:
     """``c_0`` of a stream: it names the stream before it, if there was one."""
-    return token(hashlib.sha256(b"BC1" + stream.encode() + b"|" + (previous or "").encode()).digest()[:16])
+    digest = hashlib.sha256(b"BC1" + stream.encode() + b"|" + (previous or "").encode()).digest()
+    return token(digest[:_CHAIN_BYTES])
 
 
 def chain_next(last: str, seq: int, ts_ms: int, bh: bytes) -> str:
-    """``c_n = SHA-256("BC1" || c_{n-1} || u64 seq || u64 ts_ms || bh)[:16]``; the date is in it, or an evening could be moved."""
-    raw = base64.urlsafe_b64decode(last + "==")
+    """``c_n = SHA-256("BC1" || c_{n-1} || u64 seq || u64 ts_ms || bh)[:16]``, integers big-endian.
+
+    The date is in it, or an evening could be moved out of the peak hours. ValueError: ``last`` is not 16 bytes in
+    base64url; a decoded envelope's ``chain`` always is.
+    """
+    raw = base64.b64decode(last + "==", altchars=b"-_", validate=True)
+    if len(raw) != _CHAIN_BYTES or len(bh) != hashlib.sha256().digest_size:
+        raise ValueError("a chain value has 16 bytes, a body's hash 32")
     digest = hashlib.sha256(b"BC1" + raw + seq.to_bytes(8, "big") + ts_ms.to_bytes(8, "big") + bh).digest()
-    return token(digest[:16])
+    return token(digest[:_CHAIN_BYTES])
