@@ -21,20 +21,22 @@ SOURCES = {"agent": ROOT / "agent/balise_agent", "collector": ROOT / "collector/
 TABLE = """
 room                                          | may import of Balise                                | of other packages
 agent.contract agent.catalogue agent.codec    |                                                     |
+agent.settings agent.durable_file             |                                                     |
 agent.net                                     | contract                                            | numpy
-agent.settings                                |                                                     |
 agent.probes                                  | contract agent.net agent.settings                   | psutil
 agent.plan agent.gate agent.runner            | contract agent.probes agent.clock                   |
-agent.clock                                   | contract                                            |
-agent.outbox                                  | contract agent.clock                                |
-agent.uplink                                  | contract agent.clock agent.outbox                   | paho
-agent.identity                                | contract agent.settings                             |
+agent.clock                                   | contract agent.durable_file                         |
 agent.config                                  | contract agent.probes agent.settings                |
-agent.enrol                                   | contract agent.identity                             | cryptography
+agent.identity                                | contract agent.config agent.settings agent.durable_file |
+agent.signature                               | contract                                            | cryptography
+agent.enrol                                   | contract agent.identity agent.durable_file          | cryptography
+agent.outbox agent.outbox_rows agent.salvage  | contract agent.clock                                |
+agent.uplink                                  | contract agent.clock agent.identity agent.outbox    | paho
 agent.doctor                                  | agent                                               | paho psutil
 agent.cli agent.service                       | agent                                               |
 collector.entry                               | collector.cli                                       |
 collector.cli collector.serve collector.demo  | contract collector                                  | *
+collector.broker                              | contract                                            | *
 collector.placement                           | contract                                            | *
 collector.journal                             | contract collector.placement                        | *
 collector.ingest                              | contract collector.placement collector.journal      | *
