@@ -29,7 +29,7 @@ agent.clock                                   | contract agent.durable_file     
 agent.config                                  | contract agent.probes agent.settings                |
 agent.identity                                | contract agent.config agent.settings agent.durable_file |
 agent.signature                               | contract                                            | cryptography
-agent.remote_config  | contract agent.config agent.probes agent.settings agent.signature agent.durable_file               |
+agent.remote_config  | contract agent.config agent.probes agent.settings agent.signature agent.durable_file            |
 agent.enrol                                   | contract agent.identity agent.durable_file          | cryptography
 agent.outbox agent.outbox_rows agent.salvage  | contract agent.clock                                |
 agent.uplink                                  | contract agent.clock agent.identity agent.outbox    | paho
