@@ -1,0 +1,413 @@
+"""What has this probe measured that the collector has not yet said it holds?
+
+A record is committed to `pending` as soon as it exists. Sealing moves what is pending into `outbox`, one row a
+message, whose body is never changed again. A row is dated and chained when its time is known, and leaves only on the
+collector's ack.
+
+Rule 1: what `commit` returned from is on disk: WAL, synchronous=FULL, one transaction.
+Rule 2: a row is deleted unacknowledged only by a bound (size, age, consent), and a `gap` is written in the same
+transaction.
+Rule 3: each row carries a checksum; one that does not match is never delivered, and its loss is a `gap` too.
+Rule 4: each opening starts a new stream: a file that a fault set back in time cannot give a number out twice.
+Rule 5: two records of one series never get the same date: boot times are multiples of `GRAIN_MS` and each new clock
+offset has its own remainder, so that dates before and after a backward step cannot meet.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from balise_agent.catalogue import Retention
+from balise_agent.clock import Clock, offset_ms
+from balise_agent.codec import deflate, encode_body, inflate
+from balise_agent.contract import (
+    MAX_BODY_BYTES,
+    MAX_RECORDS,
+    Body,
+    Envelope,
+    Record,
+    Refusal,
+    Value,
+    body_hash,
+    chain_next,
+    chain_start,
+    token,
+)
+from balise_agent.outbox_rows import PendingRow, Row, ack_mark, connect, pending_rows, record_text, rows
+from balise_agent.salvage import Salvage, is_whole, set_aside
+
+log = logging.getLogger(__name__)
+
+GRAIN_MS = 8
+MAX_BYTES = 256 * 2**20
+MAX_AGE_MS = 90 * 86_400_000  # raw data may not live longer anywhere
+GRACE_MS = 30 * 86_400_000  # acked rows are kept for a replay, should the collector lose its disk
+_PRUNE_ROWS = 64  # at one message a minute this keeps up, and a sealing stays short
+_CHECKPOINT_PAGES = 256  # the WAL is reused from its start every 256 kB: no growth, so no metadata written at each sync
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One sealed row, dated and chained, ready to be sent; ``envelope.sent_ms`` is still to be filled."""
+
+    id: int
+    envelope: Envelope
+    body: bytes
+
+
+class Outbox:
+    """The file ``outbox.db``; one thread uses it. sqlite3.OperationalError: the disk is full or failing, nothing was
+    kept."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        boot: str,
+        clock: Clock,
+        on_commit: Callable[[Sequence[str]], None] | None = None,
+        max_bytes: int = MAX_BYTES,
+        synchronous: str = "FULL",
+    ) -> None:
+        """``on_commit`` is told the key of each record once it is on disk: the witness of the demo and of the fault
+        tests."""
+        self.boot, self._clock, self._max_bytes, self._on_commit = boot, clock, max_bytes, on_commit
+        self._last_bt: dict[tuple[str, str], int] = {}
+        salvage = None if is_whole(path) else set_aside(path, f"{clock.wall_ms()}-{secrets.token_hex(2)}")
+        self._db = connect(path, synchronous=synchronous)
+        self._db.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+        self.stream = token(secrets.token_bytes(16))
+        self._off = _int(self.get(f"offset:{boot}"))
+        self._next_id, self._unacked, self._first_undated = 1, 0, 1
+        with self._db:
+            self._start_stream(salvage)
+        self._next_id, self._unacked, self._first_undated = self._survey()
+        self.seal()
+
+    # writing
+
+    def commit(self, records: Iterable[Record], *, seal: bool = False, acked: Sequence[int] = ()) -> None:
+        """Puts records on disk; in the same transaction, so with one sync, marks acked messages and seals what is
+        pending.
+
+        An ack that is lost in a crash costs one resend, so it needs no sync of its own.
+        """
+        fresh = [self._spaced(record) for record in records]
+        with self._transaction():
+            self._refresh_offset()
+            self._insert(fresh)
+            self._mark(acked)
+            if seal:
+                self._seal()
+        if self._on_commit is not None and fresh:
+            self._on_commit([self._witness(record) for record in fresh])
+
+    def seal(self) -> None:
+        """Makes messages of what is pending, dates what can be dated, applies the bounds."""
+        self.commit((), seal=True)
+
+    def erase(self) -> None:
+        """Consent was withdrawn: nothing measured stays, not even in the file's free pages; a gap says that it was."""
+        self._db.execute("PRAGMA secure_delete = ON")
+        with self._transaction():
+            self._db.execute("DELETE FROM pending")
+            self._drop(list(rows(self._db, "1")), "erased")
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._db.execute("PRAGMA incremental_vacuum")
+        self._db.execute("PRAGMA secure_delete = OFF")
+
+    def replay(self, stream: str, from_seq: int) -> int:
+        """Makes acked messages of a stream wait again, from a sequence on; says how many."""
+        with self._db:
+            changed = self._db.execute(
+                "UPDATE outbox SET acked = NULL WHERE stream = ? AND seq >= ? AND acked IS NOT NULL", (stream, from_seq)
+            )
+        self._unacked += changed.rowcount
+        return changed.rowcount
+
+    def put(self, key: str, value: str) -> None:
+        """Keeps a note across restarts; writes only where it changes."""
+        if self.get(key) != value:
+            with self._db:
+                self._note(key, value)
+
+    def remember_time(self) -> None:
+        """Keeps the last time known to be true: the window of what a later boot cannot date begins there."""
+        if self._off is not None:
+            self.put("last_known_ms", str(self._off + self._clock.bt_ms()))
+
+    # reading
+
+    def waiting(self, after_id: int, limit: int) -> list[Message]:
+        """Dated messages not acked, with ids above ``after_id``, in order. A damaged row is dropped here, with its
+        gap."""
+        found: list[Message] = []
+        damaged: list[Row] = []
+        for row in rows(self._db, "id > ? AND chain IS NOT NULL", (after_id,)):
+            if not row.whole():
+                damaged.append(row)
+            elif not row.is_acked():
+                found.append(_message(row, self._previous(row)))
+            if len(found) >= limit:
+                break
+        if damaged:
+            with self._transaction():
+                self._drop(damaged, "damaged_row")
+        return found
+
+    def rows_waiting(self) -> int:
+        """Records not yet sealed and messages not yet acked."""
+        return self._unacked + int(self._db.execute("SELECT count(*) FROM pending").fetchone()[0])
+
+    def get(self, key: str) -> str | None:
+        """A note kept across restarts."""
+        found = self._db.execute("SELECT v FROM meta WHERE k = ?", (key,)).fetchone()
+        return None if found is None else str(found[0])
+
+    def close(self) -> None:
+        """Closes the file; nothing is lost without it."""
+        self._db.close()
+
+    # opening
+
+    def _start_stream(self, salvage: Salvage | None) -> None:
+        previous = self.get("stream")
+        if salvage is not None and salvage.rows:
+            previous = salvage.rows[-1].stream
+        self._put_stream(self.stream, previous, 0, chain_start(self.stream, previous))
+        self._note("stream", self.stream)
+        self._db.execute("DELETE FROM meta WHERE k LIKE 'offset:%' AND k != ?", (f"offset:{self.boot}",))
+        if salvage is not None:
+            self._take_over(salvage)
+
+    def _take_over(self, salvage: Salvage) -> None:
+        for stream, (previous, head, c) in salvage.streams.items():
+            self._put_stream(stream, previous, head, c)
+        for row in salvage.rows:
+            self._write(row)
+        for pending in salvage.pending:
+            self._insert_row(pending)
+        self._gap("damaged_file", {})
+
+    def _survey(self) -> tuple[int, int, int]:
+        """Next id, messages not acked, first id that is not yet dated: one walk at the start, counted from then on."""
+        last = unacked = 0
+        undated: int | None = None
+        for id_, acked, chain in self._db.execute("SELECT id, acked, chain FROM outbox ORDER BY id"):
+            last = id_
+            unacked += acked != ack_mark(id_)
+            undated = id_ if undated is None and chain is None else undated
+        return last + 1, unacked, last + 1 if undated is None else undated
+
+    # inside a transaction
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """One commit; what is counted in memory goes back with it where the disk refuses."""
+        counted = (self._off, self._next_id, self._unacked, self._first_undated)
+        try:
+            with self._db:
+                yield
+        except BaseException:
+            self._off, self._next_id, self._unacked, self._first_undated = counted
+            raise
+
+    def _note(self, key: str, value: str) -> None:
+        self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+    def _put_stream(self, stream: str, previous: str | None, head: int, c: str) -> None:
+        self._db.execute("INSERT OR IGNORE INTO stream VALUES (?, ?, ?, ?)", (stream, previous, head, c))
+
+    def _insert(self, records: Iterable[Record]) -> None:
+        for record in records:
+            row = PendingRow(boot=self.boot, off_ms=self._off, bt_ms=record.bt_ms, record=record_text(record))
+            self._insert_row(replace(row, crc=row.checksum()))
+
+    def _insert_row(self, row: PendingRow) -> None:
+        values = (row.boot, row.off_ms, row.bt_ms, row.record, row.crc)
+        self._db.execute("INSERT INTO pending(boot, off_ms, bt_ms, record, crc) VALUES (?, ?, ?, ?, ?)", values)
+
+    def _mark(self, ids: Sequence[int]) -> None:
+        marks = [(ack_mark(id_), id_) for id_ in ids]
+        done = self._db.executemany("UPDATE outbox SET acked = ? WHERE id = ? AND acked IS NULL", marks)
+        self._unacked -= max(done.rowcount, 0)
+
+    def _seal(self) -> None:
+        groups: dict[tuple[str, int | None, Retention], list[Record]] = {}
+        damaged = 0
+        for row in pending_rows(self._db):
+            if row.whole():
+                groups.setdefault((row.boot, row.off_ms, row.retention()), []).append(row.parsed())
+            else:
+                damaged += 1
+        if groups or damaged:
+            self._db.execute("DELETE FROM pending")
+        for (boot, off_ms, retention), records in groups.items():
+            self._append(boot, off_ms, retention, records)
+        if damaged:
+            self._gap("damaged_row", {"records": damaged})
+        self._date()
+        self._bound()
+
+    def _append(self, boot: str, off_ms: int | None, retention: Retention, records: Sequence[Record]) -> None:
+        base = max(record.bt_ms for record in records)
+        raw = encode_body(Body(nonce=token(secrets.token_bytes(16)), bt_ms=base, records=tuple(records)))
+        if len(records) > 1 and (len(records) > MAX_RECORDS or len(raw) > MAX_BODY_BYTES // 4):
+            half = len(records) // 2
+            self._append(boot, off_ms, retention, records[:half])
+            self._append(boot, off_ms, retention, records[half:])
+            return
+        self._db.execute("UPDATE stream SET head = head + 1 WHERE stream = ?", (self.stream,))
+        seq = self._db.execute("SELECT head FROM stream WHERE stream = ?", (self.stream,)).fetchone()[0]
+        ts_ms = None if off_ms is None else off_ms + base
+        where = {"stream": self.stream, "seq": seq, "boot": boot, "bt_ms": base, "retention": retention}
+        row = Row(id=0, ts_ms=ts_ms, low_ms=None, high_ms=None, body=deflate(raw), chain=None, **where)
+        self._write(replace(row, crc=row.checksum()))
+
+    def _write(self, row: Row) -> None:
+        sql = "INSERT INTO outbox VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)"
+        self._db.execute(sql, (self._next_id, *row.covered(), row.crc))
+        self._next_id += 1
+        self._unacked += 1
+
+    def _date(self) -> None:
+        """Gives rows their date and their place in the chain, in order, up to the first that waits for this boot's
+        clock."""
+        waiting: int | None = None
+        held: set[str] = set()
+        for row in list(rows(self._db, "id >= ? AND chain IS NULL", (self._first_undated,))):
+            if row.stream in held:
+                continue
+            dated = self._dated(row) if row.whole() else row
+            if dated is None:
+                held.add(row.stream)
+                waiting = row.id if waiting is None else waiting
+            elif not row.whole() or not self._chain(dated):
+                self._drop([row], "damaged_row")
+        self._first_undated = self._next_id if waiting is None else waiting
+
+    def _dated(self, row: Row) -> Row | None:
+        """The row with its date, or with ts 0 and the window that it can have been in; None: not to be known yet."""
+        if row.ts_ms is not None:
+            return row
+        if self._off is None:
+            return None
+        if row.boot == self.boot:
+            return replace(row, ts_ms=self._off + row.bt_ms)
+        this_boot_began_ms = max(self._off, 0)
+        last_known_ms = _int(self.get("last_known_ms")) or 0
+        return replace(row, ts_ms=0, low_ms=min(last_known_ms, this_boot_began_ms), high_ms=this_boot_began_ms)
+
+    def _chain(self, row: Row) -> bool:
+        raw = inflate(row.body)
+        if isinstance(raw, Refusal) or row.ts_ms is None:
+            return False
+        last = self._db.execute("SELECT c FROM stream WHERE stream = ?", (row.stream,)).fetchone()[0]
+        chained = replace(row, chain=chain_next(last, row.seq, row.ts_ms, body_hash(raw)))
+        self._db.execute(
+            "UPDATE outbox SET ts_ms = ?, low_ms = ?, high_ms = ?, chain = ?, crc = ? WHERE id = ?",
+            (chained.ts_ms, chained.low_ms, chained.high_ms, chained.chain, chained.checksum(), row.id),
+        )
+        self._db.execute("UPDATE stream SET c = ? WHERE stream = ?", (chained.chain, row.stream))
+        return True
+
+    def _bound(self) -> None:
+        oldest = list(rows(self._db, "1", limit=_PRUNE_ROWS))
+        if self._off is not None:
+            now = self._off + self._clock.bt_ms()
+            ages = [(row, now - row.ts_ms) for row in oldest if row.ts_ms]
+            self._drop([row for row, age in ages if age > (GRACE_MS if row.is_acked() else MAX_AGE_MS)], "age_bound")
+        while self._used_bytes() > self._max_bytes:
+            acked = list(rows(self._db, "acked IS NOT NULL", limit=_PRUNE_ROWS))
+            victims = acked or list(rows(self._db, "1", limit=_PRUNE_ROWS))
+            if not victims:
+                return
+            self._drop(victims, "size_bound")
+
+    def _used_bytes(self) -> int:
+        names = ("page_count", "freelist_count", "page_size")
+        pages, free, size = (int(self._db.execute(f"PRAGMA {name}").fetchone()[0]) for name in names)
+        return (pages - free) * size
+
+    def _drop(self, dropped: Sequence[Row], why: str) -> None:
+        """Deletes rows; those that the collector is not known to hold become one gap a stream."""
+        self._db.executemany("DELETE FROM outbox WHERE id = ?", [(row.id,) for row in dropped])
+        self._unacked -= sum(row.acked is None for row in dropped)
+        lost = [row for row in dropped if not row.is_acked()]
+        for stream in dict.fromkeys(row.stream for row in lost):
+            mine = [row for row in lost if row.stream == stream]
+            where: dict[str, Value] = {"from_seq": mine[0].seq, "to_seq": mine[-1].seq, "messages": len(mine)}
+            named = all(row.whole() for row in (mine[0], mine[-1]))
+            last = {"last_c": mine[-1].chain} if named and mine[-1].chain is not None else {}
+            self._gap(why, {"stream": stream, **where, **last} if named else {"messages": len(mine)})
+
+    def _gap(self, why: str, fields: dict[str, Value]) -> None:
+        log.warning("gap", extra={"fields": {"why": why, **fields}})
+        record = Record(measurement="gap", bt_ms=self._clock.bt_ms(), fields={**fields, "why": why})
+        self._insert([self._spaced(record)])
+        values = [fields.get(name) for name in ("stream", "from_seq", "to_seq", "messages")]
+        self._db.execute(
+            "INSERT INTO gaps(stream, from_seq, to_seq, n, reason, ts_ms) VALUES (?, ?, ?, ?, ?, ?)",
+            (*values, why, self._clock.wall_ms()),
+        )
+
+    # time
+
+    def _spaced(self, record: Record) -> Record:
+        """The record with a boot time on the grain and after the last of its series (rule 5)."""
+        key = (record.measurement, record.target)
+        bt_ms = max(record.bt_ms // GRAIN_MS * GRAIN_MS, self._last_bt.get(key, -GRAIN_MS) + GRAIN_MS)
+        self._last_bt[key] = bt_ms
+        return replace(record, bt_ms=bt_ms)
+
+    def _refresh_offset(self) -> None:
+        """Takes a new offset where the clock became known or stepped, keeps it for this boot, says so in a record."""
+        found = offset_ms(self._clock, self._off)
+        if found is None or found == self._off:
+            return
+        step = None if self._off is None else found - self._off
+        epoch = (_int(self.get("epoch")) or 0) + 1
+        self._off = found // GRAIN_MS * GRAIN_MS + epoch % GRAIN_MS
+        self._note("epoch", str(epoch))
+        self._note(f"offset:{self.boot}", str(self._off))
+        what, fields = ("clock_set", {}) if step is None else ("clock_stepped", {"step_ms": step})
+        event = Record(measurement="agent_event", target=what, bt_ms=self._clock.bt_ms(), fields=fields)
+        self._insert([self._spaced(event)])
+
+    def _witness(self, record: Record) -> str:
+        ts_ms = None if self._off is None else self._off + record.bt_ms
+        key = {"measurement": record.measurement, "target": record.target, "ts_ms": ts_ms}
+        return json.dumps(key | {"boot": self.boot, "bt_ms": record.bt_ms})
+
+    def _previous(self, row: Row) -> str | None:
+        if row.seq != 1:
+            return None
+        found = self._db.execute("SELECT previous FROM stream WHERE stream = ?", (row.stream,)).fetchone()
+        return None if found is None else found[0]
+
+
+def _message(row: Row, previous: str | None) -> Message:
+    window = None if row.low_ms is None or row.high_ms is None else (row.low_ms, row.high_ms)
+    envelope = Envelope(
+        stream=row.stream,
+        seq=row.seq,
+        boot=row.boot,
+        ts_ms=row.ts_ms or 0,
+        sent_ms=0,
+        chain=row.chain or "",
+        retention=row.retention,
+        previous=previous,
+        window=window,
+    )
+    return Message(id=row.id, envelope=envelope, body=row.body)
+
+
+def _int(text: str | None) -> int | None:
+    """A note as a number; a damaged one is no number."""
+    return int(text) if text is not None and text.lstrip("-").isascii() and text.lstrip("-").isdigit() else None
