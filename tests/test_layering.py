@@ -30,6 +30,7 @@ agent.config                                  | contract agent.probes agent.sett
 agent.identity                                | contract agent.config agent.settings agent.durable_file |
 agent.signature                               | contract                                            | cryptography
 agent.remote_config  | contract agent.config agent.probes agent.settings agent.signature agent.durable_file            |
+agent.commands                                | contract agent.signature                            |
 agent.enrol                                   | contract agent.identity agent.durable_file          | cryptography
 agent.outbox agent.outbox_rows agent.salvage  | contract agent.clock                                |
 agent.uplink                                  | contract agent.clock agent.identity agent.outbox    | paho
