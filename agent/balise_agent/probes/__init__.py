@@ -1,0 +1,31 @@
+"""Which probes are there?"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from balise_agent.contract import Record
+from balise_agent.probes import dns, host, reach, web
+from balise_agent.probes.context import Context
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """``heavy``: fills the line, so one at a time; ``overlap``: runs that may be under way at once."""
+
+    name: str
+    settings: type[Any]
+    run: Callable[[Any, Context], Awaitable[list[Record]]]
+    heavy: bool = False
+    overlap: int = 1
+
+
+PROBES: dict[str, Probe] = {
+    # A window waits up to 2 s for its stragglers while the next one has begun.
+    "reach": Probe(name="reach", settings=reach.ReachSettings, run=reach.run, overlap=2),
+    "dns": Probe(name="dns", settings=dns.DnsSettings, run=dns.run),
+    "web": Probe(name="web", settings=web.WebSettings, run=web.run),
+    "host": Probe(name="host", settings=host.HostSettings, run=host.run),
+}

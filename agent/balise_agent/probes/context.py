@@ -1,0 +1,23 @@
+"""What is a probe handed beside its settings: clocks, chance, and what only the agent knows?"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """The outside of a probe, so that a test states it. ``now_bt_ms``: CLOCK_BOOTTIME in ms; ``monotonic``: seconds, as the loop's.
+
+    ``clock_ok``: True, False, or None where it is not known.
+    """
+
+    now_bt_ms: Callable[[], int]
+    monotonic: Callable[[], float]
+    rng: random.Random
+    rows_waiting: Callable[[], int]
+    clock_ok: Callable[[], bool | None]
+    state_dir: Path

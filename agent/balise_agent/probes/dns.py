@@ -1,0 +1,137 @@
+"""Does each resolver answer, how fast, and what?
+
+Two questions over UDP to each: for a fixed name, which a cache answers, and for a random label under it, which none can.
+
+Rule 1: only an answer with our identifier and our question is one; whatever else comes in is passed over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import random
+import socket
+from dataclasses import dataclass
+
+from balise_agent.contract import OK, Outcome, Record, Value, failed
+from balise_agent.net import dnsmsg
+from balise_agent.net.datagram import ask_for_errors, send_reason
+from balise_agent.net.resolve import Address, resolve
+from balise_agent.probes.context import Context
+from balise_agent.settings import flag, number, text
+
+ANSWER_TIMEOUT_S = 5.0
+"""When glibc's resolver gives up its first try (resolv.conf(5)): the user waits that long, then asks again."""
+
+_MAX_ANSWER_BYTES = 4_096  # without EDNS 512 are allowed (RFC 1035 § 4.2.1); boxes send more all the same
+_LABEL_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
+_LABEL_CHARS = 16  # 83 bits: no other probe ever asks for the same name
+
+_RCODES = {
+    dnsmsg.FORMERR: "formerr",
+    dnsmsg.SERVFAIL: "servfail",
+    dnsmsg.NXDOMAIN: "nxdomain",
+    dnsmsg.NOTIMP: "notimp",
+    dnsmsg.REFUSED: "query_refused",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DnsResolver:
+    """One resolver, and a name of ours that it is asked for."""
+
+    label: str = text(
+        pattern=r"[a-z0-9][a-z0-9_-]{0,39}", allowed="a label of a-z, 0-9, _ and -, 40 characters at most"
+    )
+    host: str = text(pattern=r"[A-Za-z0-9_.:%-]{1,253}", allowed="a host name or an address")
+    port: int = number(53, low=1, high=65_535)
+    name: str = text(
+        pattern=r"(?=.{1,220}\.?$)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?",
+        allowed="a domain name of 220 characters at most",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DnsSettings:
+    """Which resolvers are asked, and how often."""
+
+    enabled: bool = flag(True)
+    interval_s: float = number(300.0, low=1, high=86_400, unit="s")
+    resolvers: tuple[DnsResolver, ...] = ()
+
+
+async def run(settings: DnsSettings, context: Context) -> list[Record]:
+    """Resolvers side by side; of each first the fixed name, then the random one, whose target is ``LABEL.unique``."""
+    asked = await asyncio.gather(*(_ask_both(resolver, context) for resolver in settings.resolvers))
+    return [record for pair in asked for record in pair]
+
+
+def unique_name(name: str, rng: random.Random) -> str:
+    """A name under ``name`` that nobody asked for before."""
+    return "".join(rng.choices(_LABEL_LETTERS, k=_LABEL_CHARS)) + "." + name
+
+
+def judge(answer: dnsmsg.Answer, *, unique: bool) -> Outcome:
+    """ok, or which error it is. A random name need not exist: to be told so is a whole answer."""
+    if answer.rcode == dnsmsg.NOERROR or (unique and answer.rcode == dnsmsg.NXDOMAIN):
+        return OK
+    return failed(_RCODES.get(answer.rcode, "rcode_other"))
+
+
+async def _ask_both(resolver: DnsResolver, context: Context) -> list[Record]:
+    addresses = await resolve(resolver.host)
+    random_name = unique_name(resolver.name, context.rng)
+    records = []
+    for kind, name, target in (
+        ("cached", resolver.name, resolver.label),
+        ("unique", random_name, f"{resolver.label}.unique"),
+    ):
+        outcome, fields = await _ask(addresses, resolver.port, name, kind, context)
+        record = Record(
+            measurement="dns",
+            bt_ms=context.now_bt_ms(),
+            target=target,
+            outcome=outcome,
+            fields=fields | {"name_kind": kind},
+        )
+        records.append(record)
+    return records
+
+
+async def _ask(
+    addresses: list[Address], port: int, name: str, kind: str, context: Context
+) -> tuple[Outcome, dict[str, Value]]:
+    labels = dnsmsg.parse_name(name)
+    if not addresses or labels is None:
+        return failed("resolve" if not addresses else "bad_name"), {}
+    address, ident = addresses[0], context.rng.randrange(1 << 16)
+    question = dnsmsg.Question(name=labels, type=dnsmsg.TYPE_A)
+    fields: dict[str, Value] = {"af": address.af}
+    try:
+        with socket.socket(address.family, socket.SOCK_DGRAM) as sock:
+            answer, query_ms = await _exchange(ask_for_errors(sock), (address.host, port), ident, question, context)
+    except OSError as exc:
+        return failed("refused" if exc.errno == errno.ECONNREFUSED else send_reason(exc)), fields
+    if answer is None:
+        return failed("timeout"), fields
+    fields |= {"query_ms": query_ms, "rcode": answer.rcode, "tc": answer.tc, "answers": answer.answers}
+    return judge(answer, unique=kind == "unique"), fields
+
+
+async def _exchange(
+    sock: socket.socket, address: tuple[str, int], ident: int, question: dnsmsg.Question, context: Context
+) -> tuple[dnsmsg.Answer | None, float]:
+    """The first valid answer and after how many ms; (None, …) where none came in time."""
+    loop = asyncio.get_running_loop()
+    sock.setblocking(False)
+    sock.connect(address)  # of UDP: nothing is sent, only this peer's answers and its ICMP errors come in
+    asked_s = context.monotonic()
+    sock.send(dnsmsg.encode_query(ident, question))
+    try:
+        async with asyncio.timeout(ANSWER_TIMEOUT_S):
+            while True:
+                answer = dnsmsg.decode_answer(await loop.sock_recv(sock, _MAX_ANSWER_BYTES))
+                if answer is not None and answer.is_for(ident, question):
+                    return answer, round((context.monotonic() - asked_s) * 1_000, 3)
+    except TimeoutError:
+        return None, 0.0

@@ -1,0 +1,328 @@
+"""Does each rung of the path answer, how fast, and how much is lost?
+
+A window (60 s) of echoes to each target, ICMP over ping sockets or UDP in STAMP format; one record a target.
+
+Rule 1: one socket for each family and method, one timer for all targets; answers come by the loop's reader.
+Rule 2: an echo is lost when no answer came within 2 s of its sending; a router's refusal says so at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from balise_agent.contract import OK, Outcome, Record, Value, failed
+from balise_agent.net import icmp, stamp
+from balise_agent.net.datagram import (
+    Arrival,
+    Departure,
+    Refusal,
+    Sent,
+    arrivals,
+    prepare,
+    refusal_reason,
+    reports,
+    round_trip_ns,
+    send,
+    send_reason,
+)
+from balise_agent.net.resolve import Address, resolve
+from balise_agent.probes.context import Context
+from balise_agent.settings import choice, flag, number, text
+
+ECHO_TIMEOUT_S = 2.0
+"""An answer later than this is lost: the catalogue's definition, and what RFC 2681 § 2.5 asks to be fixed beforehand."""
+
+HOST_PATTERN = r"[A-Za-z0-9_](?:[A-Za-z0-9_.:%-]{0,251}[A-Za-z0-9_])?|::(?:[0-9A-Fa-f:.]+)?"
+HOST_ALLOWED = "a host name or an address"
+LABEL_PATTERN = r"[a-z0-9][a-z0-9_.-]{0,39}"
+LABEL_ALLOWED = "a label of a-z, 0-9, _ . and -, 40 characters at most"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReachTarget:
+    """One rung. ``every_s``: 1.5 for the operator's STAMP target, 10 for the other rungs; ``port`` is STAMP's."""
+
+    label: str = text(pattern=LABEL_PATTERN, allowed=LABEL_ALLOWED)
+    host: str = text(pattern=HOST_PATTERN, allowed=HOST_ALLOWED)
+    method: str = choice("icmp", ("icmp", "stamp"))
+    port: int = number(stamp.PORT, low=1, high=65_535)
+    every_s: float = number(10.0, low=0.05, high=3_600, unit="s")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReachSettings:
+    """``interval_s`` is the length of a window; windows follow one another without a hole."""
+
+    enabled: bool = flag(True)
+    interval_s: float = number(60.0, low=1, high=3_600, unit="s")
+    targets: tuple[ReachTarget, ...] = ()
+
+
+@dataclass(slots=True, kw_only=True)
+class Echo:
+    """One echo of a window, as far as it is known."""
+
+    sequence: int
+    sent: Sent | None = None  # None: the probe itself could not send it
+    departed_ns: int | None = None  # None: the driver gave no stamp
+    rtt_ns: int | None = None  # None: no answer in time
+    stamped: bool = False
+    refused: str | None = None  # reason, where a router or this probe refused it
+    asked_ns: int = 0  # STAMP: the time in the packet, which its answer repeats
+    reflected: int | None = None  # the STAMP reflector's own sequence number
+
+    @property
+    def open(self) -> bool:
+        """Nothing is known of it yet."""
+        return self.rtt_ns is None and self.refused is None
+
+
+@dataclass(slots=True, kw_only=True)
+class Rung:
+    """A target with its address and the echoes of this window."""
+
+    target: ReachTarget
+    address: Address
+    due_s: float  # monotonic, of its next echo
+    session: int = 0
+    echoes: list[Echo] = field(default_factory=list)
+
+
+async def run(settings: ReachSettings, context: Context) -> list[Record]:
+    """One window; it lasts ``interval_s``, and up to 2 s more while answers are still awaited."""
+    if not settings.targets:
+        return []
+    window = _Window(settings, context)
+    try:
+        return await window.measure()
+    finally:
+        window.close()
+
+
+def summarise(
+    echoes: Iterable[Echo], *, method: str, af: int, window_s: float, timeout_s: float = ECHO_TIMEOUT_S
+) -> tuple[Outcome, dict[str, Value]]:
+    """Outcome and fields of one target's window."""
+    echoes = list(echoes)
+    limit_ns = int(timeout_s * 1e9)
+    answered = [e for e in echoes if e.rtt_ns is not None and e.rtt_ns <= limit_ns]
+    lost = len(echoes) - len(answered)
+    fields: dict[str, Value] = {"method": method, "af": af, "window_s": round(window_s, 3), "sent": len(echoes)}
+    fields |= {"lost": lost, "burst_max": _longest_run(echoes, limit_ns)}
+    if method == "stamp":
+        fields |= _directions(answered)
+    if not answered:
+        return failed(_why_none(echoes)), fields
+    return OK, fields | _times(answered)
+
+
+def nearest_rank(ordered: list[int], percent: int) -> int:
+    """The smallest value that at least ``percent`` of all are not above; ``ordered`` is sorted and not empty."""
+    return ordered[max(0, -(-len(ordered) * percent // 100) - 1)]
+
+
+def _times(answered: list[Echo]) -> dict[str, Value]:
+    in_order = [round(e.rtt_ns / 1_000) for e in answered if e.rtt_ns is not None]
+    ordered = sorted(in_order)
+    fields: dict[str, Value] = {"min_us": ordered[0]}
+    fields |= {f"p{percent}_us": nearest_rank(ordered, percent) for percent in (50, 95, 99)}
+    if len(in_order) > 1:
+        steps = [abs(b - a) for a, b in zip(in_order, in_order[1:], strict=False)]
+        fields["jitter_us"] = round(sum(steps) / len(steps))
+    return fields | {"kernel_stamped": sum(e.stamped for e in answered)}
+
+
+def _directions(answered: list[Echo]) -> dict[str, Value]:
+    one_way = stamp.one_way_loss((e.sequence, e.reflected) for e in answered if e.reflected is not None)
+    return {} if one_way is None else {"fwd_lost": one_way.forward, "rev_lost": one_way.reverse}
+
+
+def _longest_run(echoes: list[Echo], limit_ns: int) -> int:
+    longest = run_length = 0
+    for echo in echoes:
+        run_length = 0 if echo.rtt_ns is not None and echo.rtt_ns <= limit_ns else run_length + 1
+        longest = max(longest, run_length)
+    return longest
+
+
+def _why_none(echoes: list[Echo]) -> str:
+    """A router's word where each echo got one, else silence."""
+    reasons = [e.refused for e in echoes]
+    told = [reason for reason in reasons if reason is not None]
+    return max(told, key=told.count) if told and len(told) == len(reasons) else "no_answer"
+
+
+class _Window:
+    """The thin shell: sockets, timer, and which answer is whose."""
+
+    def __init__(self, settings: ReachSettings, context: Context) -> None:
+        self._settings = settings
+        self._context = context
+        self._token = context.rng.randbytes(icmp.TOKEN_BYTES)
+        self._start_s = context.monotonic()
+        self._end_s = self._start_s + settings.interval_s
+        self._rungs: list[Rung] = []
+        self._sockets: dict[tuple[int, str], socket.socket] = {}
+        self._awaited: dict[tuple[int, int, int], Echo] = {}  # (family, session, sequence); session 0: ICMP
+        self._echoes_asked = 0  # ICMP: one numbering for all rungs, since they share the socket
+        self._wake = asyncio.Event()
+        self._sending = True
+
+    async def measure(self) -> list[Record]:
+        """All targets side by side; one whose name does not resolve holds up no other."""
+        targets = self._settings.targets
+        joining = [asyncio.ensure_future(self._join(target)) for target in targets]
+        try:
+            await self._send_until_end()
+            await self._await_stragglers()
+            bt_ms = self._context.now_bt_ms()
+            return [self._record(task, target, bt_ms) for task, target in zip(joining, targets, strict=True)]
+        finally:
+            for task in joining:
+                task.cancel()
+
+    def close(self) -> None:
+        """Sockets are one window's: a new one is a new STAMP session, with its own numbering."""
+        loop = asyncio.get_running_loop()
+        for sock in self._sockets.values():
+            loop.remove_reader(sock)
+            sock.close()
+
+    async def _join(self, target: ReachTarget) -> Rung | str:
+        """The target as a rung that is being measured, or why it is not."""
+        addresses = await resolve(target.host)
+        if not addresses:
+            return "resolve"
+        try:
+            self._open(addresses[0].family, target.method)
+        except PermissionError:
+            return "no_ping_permission"
+        except OSError:  # EAFNOSUPPORT: a kernel without IPv6
+            return "no_route"
+        session = self._context.rng.randrange(1, 1 << 16) if target.method == "stamp" else 0
+        rung = Rung(target=target, address=addresses[0], due_s=self._context.monotonic(), session=session)
+        self._rungs.append(rung)
+        self._wake.set()
+        return rung
+
+    def _open(self, family: int, method: str) -> None:
+        if (family, method) in self._sockets:
+            return
+        sock = icmp.open_ping_socket(family) if method == "icmp" else prepare(socket.socket(family, socket.SOCK_DGRAM))
+        self._sockets[family, method] = sock
+        asyncio.get_running_loop().add_reader(sock, self._readable, sock, family, method)
+
+    async def _send_until_end(self) -> None:
+        while (now_s := self._context.monotonic()) < self._end_s:
+            for rung in self._rungs:
+                if rung.due_s <= now_s:
+                    self._send(rung)
+                    stalled = (now_s - rung.due_s) // rung.target.every_s  # a late loop leaves a hole, never a burst
+                    rung.due_s += rung.target.every_s * (stalled + 1)
+            await self._sleep_until(min([self._end_s, *(rung.due_s for rung in self._rungs)]))
+        self._sending = False
+
+    async def _await_stragglers(self) -> None:
+        """Until the last echo that can still be answered is, or is lost."""
+        while (last_s := self._last_deadline_s()) > self._context.monotonic():
+            await self._sleep_until(last_s)
+
+    def _last_deadline_s(self) -> float:
+        still = (e.sent.mono_ns / 1e9 for r in self._rungs for e in r.echoes if e.open and e.sent is not None)
+        return max(still, default=-ECHO_TIMEOUT_S) + ECHO_TIMEOUT_S
+
+    async def _sleep_until(self, when_s: float) -> None:
+        self._wake.clear()
+        try:
+            async with asyncio.timeout(max(0.0, when_s - self._context.monotonic())):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+
+    def _send(self, rung: Rung) -> None:
+        family, port = rung.address.family, 0
+        if rung.target.method == "icmp":
+            echo = Echo(sequence=self._echoes_asked % (1 << 16))
+            self._echoes_asked += 1
+            data = icmp.encode_request(family, echo.sequence, self._token)
+        else:
+            echo = Echo(sequence=len(rung.echoes) + stamp.FIRST_SEQUENCE, asked_ns=time.time_ns())
+            packet = stamp.SenderPacket(sequence=echo.sequence, time_ns=echo.asked_ns, session=rung.session)
+            data, port = stamp.encode_sender(packet), rung.target.port
+        rung.echoes.append(echo)
+        self._awaited[family, rung.session, echo.sequence] = echo
+        sock = self._sockets[family, rung.target.method]
+        try:
+            echo.sent = send(sock, data, (rung.address.host, port))
+        except OSError as exc:
+            echo.refused = send_reason(exc)
+            return
+        self._read_reports(
+            sock, family, rung.target.method
+        )  # most drivers have stamped it by now: no wake-up of its own
+
+    def _readable(self, sock: socket.socket, family: int, method: str) -> None:
+        self._read_reports(sock, family, method)
+        for arrival in arrivals(sock):
+            echo = self._asked(family, method, arrival)
+            if echo is not None and echo.sent is not None and echo.rtt_ns is None:
+                echo.rtt_ns, echo.stamped = round_trip_ns(echo.sent, echo.departed_ns, arrival)
+        if not self._sending:
+            self._wake.set()
+
+    def _read_reports(self, sock: socket.socket, family: int, method: str) -> None:
+        for report in reports(sock):
+            if isinstance(report, Departure):
+                echo = self._departed(family, method, report)
+                if echo is not None:
+                    echo.departed_ns = report.stamp_ns
+            else:
+                echo = self._refused(family, method, report)
+                if echo is not None and echo.open:
+                    echo.refused = refusal_reason(report.family, report.type, report.code)
+
+    def _asked(self, family: int, method: str, arrival: Arrival) -> Echo | None:
+        """The echo that this answers; None where it answers none of this window."""
+        if method == "icmp":
+            reply = icmp.decode_reply(family, arrival.data)
+            return self._awaited.get((family, 0, reply.sequence)) if reply and reply.token == self._token else None
+        packet = stamp.decode_reflected(arrival.data)
+        echo = packet and self._awaited.get((family, packet.session, packet.sender_sequence))
+        if not packet or not echo or packet.sender_time_ns != echo.asked_ns:
+            return None
+        echo.reflected = packet.sequence if echo.reflected is None else echo.reflected
+        return echo
+
+    def _departed(self, family: int, method: str, departure: Departure) -> Echo | None:
+        if method == "icmp":
+            asked = icmp.decode_departed(family, departure.frame)
+            return self._awaited.get((family, 0, asked.sequence)) if asked else None
+        packet = stamp.decode_sender(departure.frame[-stamp.PACKET_BYTES :])
+        return self._awaited.get((family, packet.session, packet.sequence)) if packet else None
+
+    def _refused(self, family: int, method: str, refusal: Refusal) -> Echo | None:
+        """The echo that was refused. Of UDP a router may quote the header alone (RFC 792): then it is that peer's latest."""
+        if method == "icmp":
+            asked = icmp.decode_quoted(family, refusal.quoted)
+            return self._awaited.get((family, 0, asked.sequence)) if asked else None
+        packet = stamp.decode_sender(refusal.quoted)
+        if packet is not None:
+            return self._awaited.get((family, packet.session, packet.sequence))
+        to = refusal.destination
+        rungs = (r for r in self._rungs if r.echoes and (r.address.host, r.target.port) == to and r.session)
+        return next((r.echoes[-1] for r in rungs), None)
+
+    def _record(self, joining: asyncio.Future[Rung | str], target: ReachTarget, bt_ms: int) -> Record:
+        joined = joining.result() if joining.done() else "resolve"
+        if isinstance(joined, str) or not joined.echoes:
+            reason = joined if isinstance(joined, str) else "resolve"  # its name came too late for this window
+            fields: dict[str, Value] = {"method": target.method}
+            return Record(measurement="reach", bt_ms=bt_ms, target=target.label, outcome=failed(reason), fields=fields)
+        outcome, fields = summarise(
+            joined.echoes, method=target.method, af=joined.address.af, window_s=self._end_s - self._start_s
+        )
+        return Record(measurement="reach", bt_ms=bt_ms, target=target.label, outcome=outcome, fields=fields)
