@@ -21,15 +21,18 @@ IP_RECVERR = 11
 IPV6_RECVERR = 25
 MSG_ERRQUEUE = 0x2000
 
-# SOF_TIMESTAMPING_TX_SOFTWARE | SOF_TIMESTAMPING_SOFTWARE (linux/net_tstamp.h): the driver says when it took the datagram. A clock
-# read before sendto() includes the system call: 3-5 us at rest on an EPYC core, whole time slices when the cores are busy.
+# SOF_TIMESTAMPING_TX_SOFTWARE | SOF_TIMESTAMPING_SOFTWARE (linux/net_tstamp.h): the driver says when it took the
+# datagram. A clock read before sendto() includes the system call: 3-5 us at rest on an EPYC core, more on a busy one.
 _TX_STAMPS = 0x2 | 0x10
 
+_ERRORS = ((socket.IPPROTO_IP, IP_RECVERR), (socket.IPPROTO_IPV6, IPV6_RECVERR))
 _ORIGIN_ICMP, _ORIGIN_ICMP6, _ORIGIN_TIMESTAMPING = 2, 3, 4  # linux/errqueue.h
 _EXTENDED_ERROR = struct.Struct("@IBBBxII")  # struct sock_extended_err; the router's address follows it
 
+_TIMESPEC = struct.Struct("@ll")  # 8 bytes on 32-bit ARM; SO_TIMESTAMPING gives three, the software stamp first
+
 STAMP_TOLERANCE_NS = 50_000_000
-"""How far wall time may move against monotonic time during one round trip; NTP steps from 128 ms on and slews both below."""
+"""How far wall time may move against monotonic time during a round trip. NTP steps from 128 ms on; below it slews both."""
 
 MOST_AT_ONCE = 64
 """Datagrams or errors read in one go: a flood gets its share of the loop and no more."""
@@ -69,7 +72,7 @@ class Departure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """An ICMP error: the datagram that it quotes (perhaps cut), where that went, and the router that answered (None: not told)."""
+    """An ICMP error: the datagram that it quotes, perhaps cut, where that went, and the router that sent it, if told."""
 
     family: int
     type: int
@@ -102,8 +105,8 @@ def send(sock: socket.socket, data: bytes, address: tuple[str, int]) -> Sent:
     try:
         sock.sendto(data, address)
     except OSError:
-        # An ICMP error of an earlier datagram is reported by the next call, whichever that is (ip(7), IP_RECVERR), and that call does
-        # nothing else. The error itself stays in the queue; a fault of this sending comes back at the second try.
+        # An ICMP error of an earlier datagram is reported by the next call, whichever that is (ip(7), IP_RECVERR), and
+        # that call does nothing else. It stays in the queue; a fault of this sending comes back at the second try.
         sent = Sent(wall_ns=time.time_ns(), mono_ns=time.monotonic_ns())
         sock.sendto(data, address)
     return sent
@@ -144,11 +147,7 @@ def reports(sock: socket.socket) -> list[Departure | Refusal]:
 def decode_report(data: bytes, ancillary: Ancillary, address: object) -> Departure | Refusal | None:
     """One message of the error queue; None where it is neither a stamp nor an ICMP error."""
     ancillary = list(ancillary)
-    for level, kind, payload in ancillary:
-        if (level, kind) in ((socket.IPPROTO_IP, IP_RECVERR), (socket.IPPROTO_IPV6, IPV6_RECVERR)):
-            break
-    else:
-        return None
+    payload = next((p for level, kind, p in ancillary if (level, kind) in _ERRORS), b"")
     if len(payload) < _EXTENDED_ERROR.size:
         return None
     _errno, origin, icmp_type, code, _info, _data = _EXTENDED_ERROR.unpack_from(payload)
@@ -168,17 +167,15 @@ def stamp_ns(ancillary: Ancillary) -> int | None:
     """The kernel's stamp in ns of CLOCK_REALTIME; None where there is none or it is 0."""
     for level, kind, payload in ancillary:
         if level == socket.SOL_SOCKET and kind in (SO_TIMESTAMPNS, SO_TIMESTAMPING):
-            # struct timespec, or three of them of which the first is the software stamp; two longs: 8 bytes on 32-bit ARM
-            size = struct.calcsize("@ll")
-            if len(payload) >= size:
-                seconds, nanoseconds = struct.unpack_from("@ll", payload)
+            if len(payload) >= _TIMESPEC.size:
+                seconds, nanoseconds = _TIMESPEC.unpack_from(payload)
                 if seconds or nanoseconds:
                     return int(seconds) * 1_000_000_000 + int(nanoseconds)
     return None
 
 
 def round_trip_ns(sent: Sent, departed_ns: int | None, arrival: Arrival) -> tuple[int, bool]:
-    """Round trip, and whether the kernel stamped the arrival. A loop that was late to read costs a stamped one nothing."""
+    """Round trip, and whether the kernel stamped the arrival: then a loop that was late to read costs nothing."""
     by_monotonic = arrival.mono_ns - sent.mono_ns
     by_wall = arrival.wall_ns - sent.wall_ns
     stamp = arrival.stamp_ns

@@ -62,7 +62,7 @@ def parse_name(text: str) -> Name | None:
 
 
 def encode_query(ident: int, question: Question, *, edns_bytes: int | None = None) -> bytes:
-    """A query that asks for recursion; ``edns_bytes``: the largest answer over UDP, in an OPT record (None: 512, no EDNS)."""
+    """A query that asks for recursion; ``edns_bytes``: the largest answer over UDP, in an OPT record (None: no OPT)."""
     header = _HEADER.pack(ident, _RD, 1, 0, 0, 0 if edns_bytes is None else 1)
     query = header + encode_name(question.name) + _QUESTION.pack(question.type, question.class_)
     return query if edns_bytes is None else query + b"\0" + _RECORD.pack(_TYPE_OPT, edns_bytes, 0, 0)
@@ -74,7 +74,7 @@ def encode_name(name: Name) -> bytes:
 
 
 def decode_answer(data: bytes) -> Answer | None:
-    """None where it is no response or its question or answer section is not whole. A truncated one (TC) may end early."""
+    """None where it is no response, or its questions or answers are not whole. A truncated one (TC) may end early."""
     if len(data) < _HEADER.size:
         return None
     ident, flags, question_count, answer_count, _authority, _additional = _HEADER.unpack_from(data)

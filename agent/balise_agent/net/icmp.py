@@ -1,7 +1,7 @@
 """How is an ICMP echo asked and answered over a ping socket, without root?
 
-Linux's ping sockets (SOCK_DGRAM, IPPROTO_ICMP or IPPROTO_ICMPV6) set identifier and checksum themselves and hand back only
-answers to their own identifier. They need the agent's group within `net.ipv4.ping_group_range`, which holds for IPv6 too.
+Linux's ping sockets (SOCK_DGRAM, IPPROTO_ICMP or IPPROTO_ICMPV6) set identifier and checksum themselves and hand back
+only answers to their own identifier. They need the agent's group within `net.ipv4.ping_group_range`, for IPv6 too.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _PADDING = bytes(ECHO_BYTES - _HEADER.size - TOKEN_BYTES)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Echo:
-    """What an echo carries. ``token`` tells this run's echoes from another's; None in an error that quotes only 8 bytes."""
+    """What an echo carries. ``token`` tells this run's from another's; None in an error that quotes only 8 bytes."""
 
     sequence: int
     token: bytes | None

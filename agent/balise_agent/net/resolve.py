@@ -1,7 +1,7 @@
 """Which addresses has a host, asked of the system's resolver without holding up the loop or the agent's end?
 
-Each question has a daemon thread of its own. The loop's executor would be joined when the agent stops, and getaddrinfo() of a dead
-resolver takes 10-30 s (resolv.conf(5): 5 s, twice, a server): SIGTERM would wait for a fault of the line.
+Each question has a daemon thread of its own. The loop's executor would be joined when the agent stops, and
+getaddrinfo() of a dead resolver takes 10-30 s (resolv.conf(5): 5 s, twice, a server): SIGTERM would wait for the line.
 """
 
 from __future__ import annotations

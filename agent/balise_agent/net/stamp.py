@@ -3,8 +3,8 @@
 RFC 8762, unauthenticated, 44 bytes each way, with the session identifier of RFC 8972 § 3. Pure; both programs use it.
 
 Rule 1: decoding is total: any bytes give a packet or None.
-Rule 2: our sender never uses sequence number 0, as if its first packet had been lost. A reflector that counts for itself is
-then always behind the sender's number, one that copies the number is equal to it: only the first tells one way from the other.
+Rule 2: our sender never uses sequence number 0, as if its first packet had been lost. A reflector that counts for itself
+is then always behind the sender's number, one that copies it is equal: only the first tells one way from the other.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from itertools import pairwise
 PORT = 862  # RFC 8762 § 4.1
 PACKET_BYTES = 44
 FIRST_SEQUENCE = 1  # rule 2
-UNKNOWN_ERROR = 0x3FFF  # unsynchronised, scale 63, multiplier 255: no claim at all; a multiplier of 0 is forbidden (RFC 4656 § 4.1.2)
+UNKNOWN_ERROR = 0x3FFF  # not synchronised, the largest error: no claim. RFC 4656 § 4.1.2 forbids a multiplier of 0
 
 _NTP_EPOCH_S = 2_208_988_800  # 1900 to 1970
 _ERA_S = 1 << 32
@@ -65,8 +65,8 @@ def encode_sender(packet: SenderPacket) -> bytes:
 
 
 def decode_sender(data: bytes) -> SenderPacket | None:
-    """None where it is too short, or where what a sender leaves zero is not: such a packet was reflected once already, and to
-    answer it would let two reflectors answer each other for ever. What follows byte 44 is padding."""
+    """None where it is too short, or where what a sender leaves zero is not: such a packet was reflected once already,
+    and to answer it would let two reflectors answer each other for ever. What follows byte 44 is padding."""
     if len(data) < PACKET_BYTES or any(data[_MUST_BE_ZERO]):
         return None
     sequence, sent, error, session = _SENDER.unpack_from(data)
@@ -140,7 +140,7 @@ def decode_error(error: int) -> tuple[float, bool] | None:
 
 
 def one_way_loss(answers: Iterable[tuple[int, int]]) -> OneWay | None:
-    """From (sender's sequence, reflector's sequence) of each answered echo of one session, numbered from `FIRST_SEQUENCE`.
+    """From (sender's sequence, reflector's sequence) of each answered echo of a session that began at `FIRST_SEQUENCE`.
 
     None where it cannot be derived: no answer, a stateless reflector, or one that began to count anew.
     """

@@ -10,9 +10,9 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """The outside of a probe, so that a test states it. ``now_bt_ms``: CLOCK_BOOTTIME in ms; ``monotonic``: seconds, as the loop's.
+    """The outside of a probe, so that a test states it.
 
-    ``clock_ok``: True, False, or None where it is not known.
+    ``now_bt_ms``: CLOCK_BOOTTIME in ms; ``monotonic``: seconds, as the loop's; ``clock_ok``: None where it is not known.
     """
 
     now_bt_ms: Callable[[], int]

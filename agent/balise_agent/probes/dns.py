@@ -1,6 +1,6 @@
 """Does each resolver answer, how fast, and what?
 
-Two questions over UDP to each: for a fixed name, which a cache answers, and for a random label under it, which none can.
+Two questions over UDP to each: a fixed name, which a cache answers, and a random label under it, which none can.
 
 Rule 1: only an answer with our identifier and our question is one; whatever else comes in is passed over.
 """

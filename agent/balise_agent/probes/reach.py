@@ -13,6 +13,7 @@ import socket
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from balise_agent.contract import OK, Outcome, Record, Value, failed
 from balise_agent.net import icmp, stamp
@@ -34,9 +35,9 @@ from balise_agent.probes.context import Context
 from balise_agent.settings import choice, flag, number, text
 
 ECHO_TIMEOUT_S = 2.0
-"""An answer later than this is lost: the catalogue's definition, and what RFC 2681 § 2.5 asks to be fixed beforehand."""
+"""An answer later than this is lost: the catalogue's definition; RFC 2681 § 2.5 wants it fixed beforehand."""
 
-HOST_PATTERN = r"[A-Za-z0-9_](?:[A-Za-z0-9_.:%-]{0,251}[A-Za-z0-9_])?|::(?:[0-9A-Fa-f:.]+)?"
+HOST_PATTERN = r"[A-Za-z0-9_.:%-]{1,253}"
 HOST_ALLOWED = "a host name or an address"
 LABEL_PATTERN = r"[a-z0-9][a-z0-9_.-]{0,39}"
 LABEL_ALLOWED = "a label of a-z, 0-9, _ . and -, 40 characters at most"
@@ -131,7 +132,7 @@ def _times(answered: list[Echo]) -> dict[str, Value]:
     fields: dict[str, Value] = {"min_us": ordered[0]}
     fields |= {f"p{percent}_us": nearest_rank(ordered, percent) for percent in (50, 95, 99)}
     if len(in_order) > 1:
-        steps = [abs(b - a) for a, b in zip(in_order, in_order[1:], strict=False)]
+        steps = [abs(b - a) for a, b in pairwise(in_order)]
         fields["jitter_us"] = round(sum(steps) / len(steps))
     return fields | {"kernel_stamped": sum(e.stamped for e in answered)}
 
@@ -305,7 +306,7 @@ class _Window:
         return self._awaited.get((family, packet.session, packet.sequence)) if packet else None
 
     def _refused(self, family: int, method: str, refusal: Refusal) -> Echo | None:
-        """The echo that was refused. Of UDP a router may quote the header alone (RFC 792): then it is that peer's latest."""
+        """The echo that was refused. A router may quote UDP's header alone (RFC 792): then it is that peer's latest."""
         if method == "icmp":
             asked = icmp.decode_quoted(family, refusal.quoted)
             return self._awaited.get((family, 0, asked.sequence)) if asked else None

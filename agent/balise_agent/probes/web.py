@@ -3,7 +3,7 @@
 One GET on a connection of its own, split into dns, connect, tls, ttfb and total.
 
 Rule 1: the certificate is always verified, by the system's authorities or by the object's ``ca_file``.
-Rule 2: a failure keeps the steps that were done before it; no redirect is followed, since it is often the failure itself (a portal).
+Rule 2: a failure keeps the steps that were done before it. No redirect is followed: it often is the failure, a portal.
 """
 
 from __future__ import annotations
