@@ -67,7 +67,7 @@ def skipped(reason: str) -> Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """One finished measurement. ``bt_ms``: CLOCK_BOOTTIME in ms at its end (a window's too), dated by the clock later."""
+    """One finished measurement. ``bt_ms``: CLOCK_BOOTTIME in ms at its end, dated later by the clock."""
 
     measurement: str
     bt_ms: int

@@ -244,4 +244,4 @@ def _decode_outcome(row: dict[str, Any]) -> Outcome | None:
 
 def _value(value: Any, kind: FieldType) -> Value:
     """A float written without its point is one all the same: stores keep the type of a field for ever."""
-    return float(value) if kind == "float" and is_field(value, "int") else value
+    return float(value) if kind == "float" and is_field(value, kind) else value

@@ -82,14 +82,19 @@ def is_range(value: object, low: int, high: int) -> TypeGuard[list[int]]:
 
 
 def is_field(value: object, kind: FieldType) -> bool:
-    """A field's value of that type; an integer is a float too."""
+    """A field's value of that type; an integer will do for a float."""
     if kind == "bool":
         return isinstance(value, bool)
     if kind == "str":
         return isinstance(value, str) and len(value) <= MAX_TEXT and value.isprintable()
-    if is_int(value, -MAX_INT, MAX_INT):
-        return True
-    return kind == "float" and isinstance(value, float) and math.isfinite(value)
+    return is_int(value, -MAX_INT, MAX_INT) if kind == "int" else _is_finite(value)
+
+
+def _is_finite(value: object) -> bool:
+    try:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(float(value))
+    except OverflowError:  # an integer beyond 1.8e308
+        return False
 
 
 def is_tree(value: object, depth: int = MAX_DEPTH) -> bool:
@@ -100,4 +105,4 @@ def is_tree(value: object, depth: int = MAX_DEPTH) -> bool:
         return depth > 0 and all(is_tree(v, depth - 1) for v in value)
     if isinstance(value, str | bool | None):
         return True
-    return is_field(value, "float")
+    return is_field(value, "int") or (isinstance(value, float) and math.isfinite(value))
