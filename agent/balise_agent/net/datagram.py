@@ -32,7 +32,7 @@ _EXTENDED_ERROR = struct.Struct("@IBBBxII")  # struct sock_extended_err; the rou
 _TIMESPEC = struct.Struct("@ll")  # 8 bytes on 32-bit ARM; SO_TIMESTAMPING gives three, the software stamp first
 
 STAMP_TOLERANCE_NS = 50_000_000
-"""How far wall time may move against monotonic time during a round trip. NTP steps from 128 ms on; below it slews both."""
+"""How far wall time may move against monotonic time in a round trip. NTP steps from 128 ms on; below it slews both."""
 
 MOST_AT_ONCE = 64
 """Datagrams or errors read in one go: a flood gets its share of the loop and no more."""
@@ -72,7 +72,7 @@ class Departure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """An ICMP error: the datagram that it quotes, perhaps cut, where that went, and the router that sent it, if told."""
+    """An ICMP error: the datagram that it quotes, perhaps cut, where that went, and the router that sent it."""
 
     family: int
     type: int
@@ -166,11 +166,11 @@ def decode_report(data: bytes, ancillary: Ancillary, address: object) -> Departu
 def stamp_ns(ancillary: Ancillary) -> int | None:
     """The kernel's stamp in ns of CLOCK_REALTIME; None where there is none or it is 0."""
     for level, kind, payload in ancillary:
-        if level == socket.SOL_SOCKET and kind in (SO_TIMESTAMPNS, SO_TIMESTAMPING):
-            if len(payload) >= _TIMESPEC.size:
-                seconds, nanoseconds = _TIMESPEC.unpack_from(payload)
-                if seconds or nanoseconds:
-                    return int(seconds) * 1_000_000_000 + int(nanoseconds)
+        ours = level == socket.SOL_SOCKET and kind in (SO_TIMESTAMPNS, SO_TIMESTAMPING)
+        if ours and len(payload) >= _TIMESPEC.size:
+            seconds, nanoseconds = _TIMESPEC.unpack_from(payload)
+            if seconds or nanoseconds:
+                return int(seconds) * 1_000_000_000 + int(nanoseconds)
     return None
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 class Context:
     """The outside of a probe, so that a test states it.
 
-    ``now_bt_ms``: CLOCK_BOOTTIME in ms; ``monotonic``: seconds, as the loop's; ``clock_ok``: None where it is not known.
+    ``now_bt_ms``: CLOCK_BOOTTIME in ms; ``monotonic``: seconds, as the loop's; ``clock_ok``: None: it is not known.
     """
 
     now_bt_ms: Callable[[], int]
