@@ -7,17 +7,23 @@ import queue
 import shutil
 import signal
 import socket
+import ssl
 import stat
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import paho.mqtt.client as mqtt
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from balise_collector import broker
@@ -329,3 +335,85 @@ def test_an_interrupted_edit_leaves_the_file_whole_and_the_next_one_goes_through
     files.dynsec.with_suffix(".fresh").write_text("half a docu")
     broker.add_probe(files.dynsec, A, "x")
     assert json.loads(files.dynsec.read_text())["clients"][-1]["username"] == A
+
+
+def issue(folder: Path, name: str, issuer: str | None = None) -> None:
+    """name.pem and name.key, signed by itself or by another made before."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+        .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer or name)]))
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
+    )
+    signer = key
+    if issuer:
+        loaded = serialization.load_pem_private_key((folder / f"{issuer}.key").read_bytes(), None)
+        assert isinstance(loaded, ec.EllipticCurvePrivateKey)
+        signer = loaded
+    (folder / f"{name}.pem").write_bytes(
+        certificate.sign(signer, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    )
+    (folder / f"{name}.key").write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+
+
+@pytest.fixture
+def certificates(tmp_path: Path) -> Path:
+    folder = tmp_path / "certificates"
+    folder.mkdir()
+    issue(folder, "authority")
+    for name in ("broker.example", "fleet", A, B):
+        issue(folder, name, "authority")
+    return folder
+
+
+def over_tls(peer: Peer, folder: Path, name: str | None) -> Peer:
+    context = ssl.create_default_context(cafile=folder / "authority.pem")
+    context.check_hostname = False
+    if name:
+        context.load_cert_chain(folder / f"{name}.pem", folder / f"{name}.key")
+    peer.client.tls_set_context(context)
+    return peer
+
+
+def test_a_certificate_s_name_is_who_a_probe_is(tmp_path: Path, certificates: Path, peers: ExitStack) -> None:
+    pair = {"certfile": certificates / "broker.example.pem", "keyfile": certificates / "broker.example.key"}
+    tls = broker.Tls(**pair, cafile=certificates / "authority.pem")
+    files = broker.init(tmp_path / "broker", port=free_port(), tls=tls)
+    with running(files):
+        with pytest.raises(broker.BrokerError, match=r"fleet\.pem: missing"):
+            broker.admit(files, {A: "unused"})
+        for name in ("fleet.pem", "fleet.key"):
+            shutil.copy(certificates / name, files.directory)
+        broker.admit(files, {A: "unused", B: "unused"})
+        probe = over_tls(Peer(files, B, "unused"), certificates, A)
+        peers.callback(probe.close)
+        assert probe.connect() == "Success"
+        assert probe.publish(f"balise/v1/{B}/records") == DENIED
+        assert probe.publish(f"balise/v1/{A}/records") in TAKEN
+        nobody = over_tls(Peer(files, A, "unused"), certificates, None)
+        peers.callback(nobody.close)
+        nobody.client.connect(files.host, files.port)
+        nobody.client.loop_start()
+        assert nobody.gone.get(timeout=30)
+        assert nobody.answers.empty()
+
+
+def test_passwords_go_over_tls_where_no_certificate_is_asked(
+    tmp_path: Path, certificates: Path, peers: ExitStack
+) -> None:
+    pair = {"certfile": certificates / "broker.example.pem", "keyfile": certificates / "broker.example.key"}
+    files = broker.init(tmp_path / "broker", port=free_port(), tls=broker.Tls(**pair))
+    with running(files):
+        broker.admit(files, {A: "secret"})
+        for password, answer in (("secret", "Success"), ("wrong", DENIED)):
+            peer = over_tls(Peer(files, A, password), certificates, None)
+            peers.callback(peer.close)
+            assert peer.connect() == answer

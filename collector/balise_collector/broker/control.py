@@ -135,7 +135,9 @@ def _tls(files: BrokerFiles) -> ssl.SSLContext:
     context.check_hostname = False
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     context.load_verify_locations(files.certfile)
-    own = files.directory / "fleet.pem"
-    if own.exists():
+    if files.asks_certificates:
+        own = files.directory / "fleet.pem"
+        if not own.exists():
+            raise BrokerError(f"{own}: missing; the running broker asks the fleet service for its certificate")
         context.load_cert_chain(own, files.directory / "fleet.key")
     return context

@@ -22,9 +22,9 @@ from typing import Any
 from balise_agent.contract import Topic, is_probe_id, topic
 
 ITERATIONS = 101
-"""The plug-in's own figure, which it also uses for what it is told. Iterations protect a password that could be guessed;
-ours are 32 random bytes, which no number of guesses finds, while the broker's one thread pays for each iteration at every
-connection of a thousand probes that come back together."""
+"""The plug-in's own figure, which it also uses for what it is told. Iterations protect a password that could be
+guessed; ours are 32 random bytes, which no number of guesses finds, while the broker's one thread pays for each
+iteration at every connection of a thousand probes that come back together."""
 
 CONTROL_TOPIC = "$CONTROL/dynamic-security/v1"
 COLLECTOR = "collector"

@@ -23,7 +23,7 @@ PLUGIN = "mosquitto_dynamic_security.so"
 _PLUGIN_DIRS = ("/usr/lib64", "/usr/lib", "/usr/local/lib", "/opt/homebrew/lib", "/usr/local/lib64")
 _DEBIAN_USER = "mosquitto"
 
-# Queue limits bound the broker's memory; what it drops, the probe sends again. 0 means "no limit" only in some versions.
+# Queue limits bound the broker's memory; what it drops, the probe sends again. 0 is no limit in some versions only.
 # A keep-alive of 300 s: a dead connection is known after 450 s at the latest, whatever a client asks for.
 _LIMITS = f"""\
 max_queued_messages 100000
@@ -63,6 +63,7 @@ class BrokerFiles:
     listen: str
     port: int
     certfile: Path | None
+    asks_certificates: bool
     collector_username: str
     collector_password_file: Path
     fleet_username: str
@@ -109,6 +110,7 @@ def load(directory: Path) -> BrokerFiles:
         listen=listen,
         port=int(port),
         certfile=Path(said["certfile"]) if "certfile" in said else None,
+        asks_certificates=said.get("require_certificate") == "true",
         collector_username=dynsec.COLLECTOR,
         collector_password_file=conf.parent / f"{dynsec.COLLECTOR}.password",
         fleet_username=dynsec.FLEET,
