@@ -28,11 +28,15 @@ BATCH_S = {"normal": 60.0, "eco": 300.0}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentSettings:
-    """``[agent]``. ``batch_s`` None: what the mode says. ``command_key``: signs configurations and commands, if any."""
+    """``[agent]``. ``batch_s`` None: what the mode says. ``command_key``: signs configurations and commands, if any.
+
+    ``clock`` trust: wall time is taken as true without asking (a container, whose host keeps it).
+    """
 
     state_dir: str = settings.text("/var/lib/balise-agent", **_PATH)
     batch_s: float | None = settings.number(None, low=1, high=3600, unit="s")
     mode: str = settings.choice("normal", tuple(BATCH_S))
+    clock: str = settings.choice("system", ("system", "trust"))
     log_level: str = settings.choice("info", ("debug", "info", "warning", "error"))
     command_key: str | None = settings.text(None, **_KEY)
 

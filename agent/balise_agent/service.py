@@ -15,9 +15,16 @@ from collections.abc import Awaitable, Callable, Mapping
 
 log = logging.getLogger(__name__)
 
-READY = "READY=1"
-STOPPING = "STOPPING=1"
-WATCHDOG = "WATCHDOG=1"
+
+
+def ready(environ: Mapping[str, str] = os.environ) -> None:
+    """The agent measures."""
+    notify("READY=1", environ)
+
+
+def stopping(environ: Mapping[str, str] = os.environ) -> None:
+    """The agent was asked to end and does."""
+    notify("STOPPING=1", environ)
 
 
 def notify(state: str, environ: Mapping[str, str] = os.environ) -> bool:
@@ -48,18 +55,19 @@ def watchdog_s(environ: Mapping[str, str] = os.environ, pid: int | None = None) 
     return None
 
 
-async def feed_watchdog(
+async def watch(
     is_alive: Callable[[], bool],
     environ: Mapping[str, str] = os.environ,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> None:
-    """Gives a sign of life for as long as ``is_alive`` says so, until cancelled; returns at once without a watchdog."""
+    """Gives a sign of life for as long as ``is_alive`` says so, until cancelled, also where there is no watchdog."""
     every_s = watchdog_s(environ)
     if every_s is None:
+        await asyncio.Event().wait()
         return
     while True:
         if is_alive():
-            notify(WATCHDOG, environ)
+            notify("WATCHDOG=1", environ)
         else:
             log.error("not_alive", extra={"then": "systemd restarts the agent"})
         await sleep(every_s)

@@ -1,0 +1,234 @@
+"""What did the person at the keyboard ask of the agent?
+
+Exit status: 0 it worked; 1 it was tried and did not; 2 it could not be tried: usage or configuration.
+
+Rule 1: each command imports what it needs when it runs: `--version` costs no asyncio, `once` no MQTT.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from balise_agent.clock import Clock
+    from balise_agent.config import AgentConfig
+    from balise_agent.contract import Record
+    from balise_agent.probes.context import Context
+
+CONFIG = Path("/etc/balise/agent.toml")
+OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+
+_WINDOW_S = 3.0  # of `once reach`: 15 echoes are enough to see whether a peer answers
+_LABEL = "once"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    args = _parser().parse_args(argv)
+    try:
+        return int(args.command(args))
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:  # `| head`; what Python flushes at its end must not complain again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+
+
+def language(environ: Mapping[str, str]) -> str:
+    """fr or en, as the locale's variables say (locale(7): LC_ALL, LC_MESSAGES, LANG)."""
+    chosen = next((environ[name] for name in ("LC_ALL", "LC_MESSAGES", "LANG") if environ.get(name)), "")
+    return "fr" if chosen.startswith("fr") else "en"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="balise-agent", description="Measures the line of one home.")
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="measure and report until stopped")
+    run.add_argument("--config", type=Path, default=CONFIG, metavar="FILE", help=f"TOML; default {CONFIG}")
+    run.add_argument(
+        "--log-level", choices=("debug", "info", "warning", "error"), help="instead of the configuration's"
+    )
+    run.set_defaults(command=_run)
+
+    once = commands.add_parser("once", help="run one probe now and print what it measured")
+    once.add_argument("probe", metavar="PROBE", help="reach, dns, web, host, …")
+    once.add_argument(
+        "--config", type=Path, metavar="FILE", help="measure its targets; default: this machine's loopback"
+    )
+    once.add_argument("--json", action="store_true", help="one JSON object a record")
+    once.add_argument("--debug", action="store_true", help="the whole log, on stderr")
+    once.add_argument("--host", metavar="HOST", help="reach, dns: the peer")
+    once.add_argument("--port", type=int, metavar="N", help="reach (stamp), dns: its port")
+    once.add_argument("--method", choices=("icmp", "stamp"), help="reach")
+    once.add_argument("--seconds", type=float, metavar="S", help=f"reach: length of the window; default {_WINDOW_S:g}")
+    once.add_argument("--name", metavar="NAME", help="dns: the name to ask for")
+    once.add_argument("--url", metavar="URL", help="web: the object to fetch")
+    once.set_defaults(command=_once)
+
+    check = commands.add_parser("check", help="say in plain words what works and what does not")
+    check.add_argument("--config", type=Path, default=CONFIG, metavar="FILE", help=f"TOML; default {CONFIG}")
+    check.add_argument("--json", action="store_true", help="one JSON object")
+    check.add_argument("--lang", choices=("en", "fr"), default=language(os.environ), help="default: the locale's")
+    check.set_defaults(command=_check)
+    return parser
+
+
+class _Version(argparse.Action):
+    """Looks the version up only when it is asked for: importlib.metadata takes 20 ms."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib import metadata
+
+        parser.exit(OK, f"balise-agent {metadata.version('balise')}\n")
+
+
+def _run(args: argparse.Namespace) -> int:
+    from balise_agent import logs, single
+    from balise_agent.config import ConfigError, load
+
+    try:
+        config = load(args.config)
+        logs.set_up(args.log_level or config.agent.log_level, sys.stdout)
+        config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if single.take(config.state_dir) is None:
+            return _complain(f"{config.state_dir}: another agent uses it")
+
+        from balise_agent import agent
+
+        return agent.run(config)
+    except ConfigError as exc:
+        return _complain(str(exc))
+    except OSError as exc:
+        if exc.filename is None:
+            raise
+        return _complain(f"{exc.filename}: {exc.strerror}")
+
+
+def _check(args: argparse.Namespace) -> int:
+    from balise_agent import doctor
+    from balise_agent.clock import SystemClock
+
+    def clock(config: AgentConfig | None) -> Clock:
+        return SystemClock(trust=config is not None and config.agent.clock == "trust")
+
+    findings = doctor.examine(args.config, clock)
+    print(json.dumps(doctor.as_json(findings, args.lang)) if args.json else doctor.as_text(findings, args.lang))
+    return FAILED if doctor.has_fault(findings) else OK
+
+
+def _once(args: argparse.Namespace) -> int:
+    import asyncio
+
+    from balise_agent import logs
+    from balise_agent.clock import SystemClock
+    from balise_agent.config import ConfigError, load
+    from balise_agent.probes import PROBES
+    from balise_agent.runner import run_once
+
+    logs.set_up("debug" if args.debug else "warning", sys.stderr)
+    if args.probe not in PROBES:
+        return _complain(f"{args.probe}: no such probe; known are {', '.join(PROBES)}")
+    try:
+        config = None if args.config is None else load(args.config)
+    except ConfigError as exc:
+        return _complain(str(exc))
+    settings, faults = _settings_once(args, config)
+    if faults:
+        return _complain("\n".join(faults))
+    clock = SystemClock(trust=config is not None and config.agent.clock == "trust")
+    records = asyncio.run(run_once(args.probe, settings, _context(config, clock)))
+    if not records:
+        return _complain(f"{args.probe}: the configuration names nothing to measure")
+    for record in records:
+        print(_as_json(record, clock) if args.json else _as_line(record))
+    return OK if all(record.outcome.kind == "ok" and record.measurement == args.probe for record in records) else FAILED
+
+
+def _settings_once(args: argparse.Namespace, config: AgentConfig | None) -> tuple[Any, list[str]]:
+    """The probe's settings: the configuration's, or one target from the options and loopback defaults; or faults."""
+    from balise_agent.probes import PROBES
+    from balise_agent.settings import build
+
+    given = {name: value for name in _OPTIONS if (value := getattr(args, name)) is not None}
+    foreign = [name for name in given if name not in _QUICK.get(args.probe, ("", {}))[1]]
+    if foreign:
+        return None, [f"--{name}: not an option of {args.probe}" for name in foreign]
+    if config is not None and not given:
+        return config.probes[args.probe], []
+    if args.probe not in _QUICK:
+        return PROBES[args.probe].settings(), []
+    field, defaults = _QUICK[args.probe]
+    table = {name: value for name, value in (defaults | given).items() if value is not None}
+    window = {"interval_s": table.pop("seconds")} if "seconds" in table else {}
+    return build(PROBES[args.probe].settings, {field: [{"label": _LABEL} | table]} | window, args.probe)
+
+
+_OPTIONS = ("host", "port", "method", "seconds", "name", "url")
+# probe -> the list that holds its targets, and a target's options with their loopback defaults (None: the settings' own)
+_QUICK: dict[str, tuple[str, dict[str, Any]]] = {
+    "reach": ("targets", {"host": "127.0.0.1", "port": None, "method": "icmp", "seconds": _WINDOW_S, "every_s": 0.2}),
+    "dns": ("resolvers", {"host": "127.0.0.1", "port": None, "name": "localhost"}),
+    "web": ("objects", {"url": "http://127.0.0.1/"}),
+}
+
+
+def _context(config: AgentConfig | None, clock: Clock) -> Context:
+    import random
+    import time
+
+    from balise_agent.probes.context import Context
+
+    state_dir = Path("/") if config is None else config.state_dir
+    return Context(
+        now_bt_ms=clock.bt_ms,
+        monotonic=time.monotonic,
+        rng=random.Random(),
+        rows_waiting=lambda: _rows_waiting(state_dir / "outbox.db"),
+        clock_ok=clock.synchronised,
+        state_dir=state_dir,
+    )
+
+
+def _rows_waiting(path: Path) -> int:
+    """What the running agent's outbox holds, without opening it for writing."""
+    import sqlite3
+    from contextlib import closing
+
+    if not path.exists():
+        return 0
+    sql = "SELECT (SELECT count(*) FROM pending) + (SELECT count(*) FROM outbox WHERE acked IS NULL)"
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
+        return int(db.execute(sql).fetchone()[0])
+
+
+def _as_json(record: Record, clock: Clock) -> str:
+    """``ts_ms`` is null where the clock is not known to be right."""
+    ts_ms = clock.wall_ms() - clock.bt_ms() + record.bt_ms if clock.synchronised() else None
+    values: dict[str, Any] = {"measurement": record.measurement, "target": record.target, "outcome": record.outcome.kind}
+    values |= {"reason": record.outcome.reason, "bt_ms": record.bt_ms, "ts_ms": ts_ms, "fields": dict(record.fields)}
+    return json.dumps(values)
+
+
+def _as_line(record: Record) -> str:
+    outcome = (
+        record.outcome.kind if record.outcome.reason is None else f"{record.outcome.kind} ({record.outcome.reason})"
+    )
+    fields = (f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in record.fields.items())
+    return " ".join(filter(None, (record.measurement, record.target, outcome, *fields)))
+
+
+def _complain(text: str) -> int:
+    print("\n".join(f"balise-agent: {line}" for line in text.splitlines()), file=sys.stderr)
+    return USAGE
+
+
+if __name__ == "__main__":
+    sys.exit(main())
