@@ -4,7 +4,7 @@ RFC 8762, unauthenticated, 44 bytes each way, with the session identifier of RFC
 
 Rule 1: decoding is total: any bytes give a packet or None.
 Rule 2: our sender never uses sequence number 0, as if its first packet had been lost. A reflector that counts for
-itself is then always behind the sender's number, one that copies it is equal: only the first tells one way from the other.
+itself is then always behind the sender's number; one that copies it is equal, and cannot tell the ways apart.
 """
 
 from __future__ import annotations
