@@ -1,0 +1,133 @@
+"""Does the collector's fast decoder judge every message as the codec does?"""
+
+from __future__ import annotations
+
+import zlib
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+
+from balise_agent.codec import decode_batch, decode_body, deflate, encode_batch, encode_body
+from balise_agent.contract import MAX_BODY_BYTES, Batch, Body, Envelope, Record, Refusal, body_hash, failed, skipped
+from balise_collector import wire
+from tests.contract.messages import anything, bodies, damaged, envelopes
+
+ENVELOPE = Envelope(
+    stream="s" * 22, seq=7, boot="b" * 22, ts_ms=1_764_000_000_000, sent_ms=0, chain="c" * 22, retention="raw_90d"
+)
+RECORDS = (
+    Record(measurement="reach", bt_ms=59_000, target="gw", fields={"af": 4, "sent": 40, "window_s": 60.0}),
+    Record(measurement="dns", bt_ms=60_000, target="box", outcome=failed("timeout"), fields={"af": 6}),
+    Record(measurement="web", bt_ms=60_000, outcome=skipped("line_busy")),
+)
+BODY = Body(nonce="n" * 22, bt_ms=60_000, records=RECORDS)
+TEXT = encode_body(BODY)
+
+
+def message(body_json: bytes, envelope: Envelope = ENVELOPE) -> bytes:
+    return encode_batch(envelope, deflate(body_json))
+
+
+def said_by_codec(payload: bytes) -> object:
+    """A batch in plain values, spelled out: 1, 1.0 and True differ, and so do 0.0 and -0.0."""
+    batch = decode_batch(payload)
+    if isinstance(batch, Refusal):
+        return batch
+    e, body = batch.envelope, batch.body
+    rows = [
+        (r.measurement, r.bt_ms - body.bt_ms, r.target, r.outcome.kind, r.outcome.reason, sorted(r.fields.items()))
+        for r in body.records
+    ]
+    head = (e.stream, e.seq, e.boot, e.ts_ms, e.sent_ms, e.chain, e.retention, e.previous, e.window, e.signature)
+    return repr((head, body.bt_ms, batch.body_hash, batch.unknown, rows))
+
+
+def said_by_wire(payload: bytes) -> object:
+    d = wire.decode(payload)
+    if isinstance(d, Refusal):
+        return d
+    rows = [(r.measurement, r.at, r.target, r.kind, r.reason, sorted(r.fields.items())) for r in d.records]
+    head = (d.stream, d.seq, d.boot, d.ts_ms, d.sent_ms, d.chain, d.retention, d.previous, d.window, d.signature)
+    return repr((head, d.bt_ms, d.body_hash, d.unknown, rows))
+
+
+@settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(anything | damaged())
+@example(message(TEXT))
+@example(message(TEXT.replace(b'"af":4', b'"af":4,"af":4')))
+@example(message(TEXT.replace(b'"k":"gw"', b'"k":"10.0.0.1"')))
+@example(message(TEXT.replace(b'"window_s":60.0', b'"window_s":60')))
+@example(message(TEXT.replace(b'"window_s":60.0', b'"window_s":1e400')))
+@example(message(TEXT.replace(b'"failed":"timeout"', b'"failed":"timeout","skipped":"x"')))
+@example(message(TEXT.replace(b'"failed":"timeout"', b'"failed":null')))
+@example(message(TEXT.replace(b'"sent":40', b'"method":"a:\x7fb"')))
+@example(message(TEXT.replace(b'"sent":40', b'"secret":' + b"[" * 5000 + b"]" * 5000)))
+@example(message(TEXT.replace(b'"sent":40', b'"sent":' + b"9" * 5000)))
+def test_both_decoders_say_the_same_of_any_bytes(payload: bytes) -> None:
+    assert said_by_wire(payload) == said_by_codec(payload)
+
+
+@settings(max_examples=100)
+@given(envelopes(), bodies())
+def test_a_kept_body_holds_the_records_of_the_message(envelope: Envelope, body: Body) -> None:
+    decoded = wire.decode(message(encode_body(body), envelope))
+    assert isinstance(decoded, wire.Decoded)
+    assert repr(wire.records(decoded.body_zlib)) == repr(decoded.records)
+    assert decoded.body_hash == body_hash(zlib.decompress(decoded.body_zlib))
+
+
+@pytest.mark.parametrize(
+    "records",
+    [RECORDS, RECORDS[:1], RECORDS[1:2], (Record(measurement="agent_event", bt_ms=1, fields={"detail": "délai"}),)],
+)
+def test_what_an_agent_writes_takes_the_fast_path(records: tuple[Record, ...]) -> None:
+    body = encode_body(Body(nonce="n" * 22, bt_ms=60_000, records=records))
+    first = Envelope(
+        **{**{n: getattr(ENVELOPE, n) for n in ENVELOPE.__slots__}, "previous": "p" * 22, "window": (1, 2)}
+    )
+    for envelope in (ENVELOPE, first):
+        assert wire._fast(message(body, envelope)) == wire.decode(message(body, envelope))
+
+
+@pytest.mark.parametrize(
+    ("said", "instead"),
+    [
+        (b'"af":4', b'"af":4,"ssid":"Livebox"'),
+        (b'"af":4', b'"af":"Livebox","af":4'),
+        (b'"m":"reach"', b'"m":"reach","note":"Livebox"'),
+        (b'"bt":', b'"home":"Livebox","bt":'),
+        (b'"af":4', b'"ssid":{"deep":["Livebox"]},"af":4'),
+        (b'"af":4', b'"ssid" : "Livebox","af":4'),
+        (b'"af":4', b'"\\u0073sid":"Livebox","af":4'),
+    ],
+)
+def test_a_value_that_no_catalogue_knows_is_never_kept(said: bytes, instead: bytes) -> None:
+    decoded = wire.decode(message(TEXT.replace(said, instead, 1)))
+    if isinstance(decoded, Refusal):
+        assert decoded.name == "bad_json"  # a name twice: nothing is kept at all
+        return
+    assert b"Livebox" not in zlib.decompress(decoded.body_zlib)
+    assert decoded.unknown
+    kept = decode_body(ENVELOPE, zlib.decompress(decoded.body_zlib))
+    assert isinstance(kept, Batch)
+    assert (kept.body, kept.unknown) == (BODY, ())
+    assert decoded.body_hash == body_hash(TEXT.replace(said, instead, 1))  # the chain is over what was sent
+
+
+def test_integers_in_a_float_field_are_read_as_floats() -> None:
+    decoded = wire.decode(message(TEXT.replace(b"60.0", b"60")))
+    assert isinstance(decoded, wire.Decoded)
+    assert repr(decoded.records[0].fields["window_s"]) == "60.0"
+
+
+def test_a_damaged_stored_body_is_a_value_error() -> None:
+    for stored in (b"", b"\x00", zlib.compress(b"{}")[:-1], zlib.compress(b"{}"), zlib.compress(b"\xff")):
+        with pytest.raises(ValueError, match="stored body of"):
+            wire.records(stored)
+
+
+@pytest.mark.parametrize("extra", [0, 1])
+def test_both_decoders_stop_at_the_same_byte_of_an_inflated_body(extra: int) -> None:
+    padded = TEXT + b" " * (MAX_BODY_BYTES - len(TEXT) + extra)
+    assert said_by_wire(message(padded)) == said_by_codec(message(padded))
+    assert isinstance(wire.decode(message(padded)), Refusal if extra else wire.Decoded)
