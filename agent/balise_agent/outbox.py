@@ -161,6 +161,11 @@ class Outbox:
                 self._drop(damaged, "damaged_row")
         return found
 
+    @property
+    def next_id(self) -> int:
+        """The id that the next sealed message will have."""
+        return self._next_id
+
     def rows_waiting(self) -> int:
         """Records not yet sealed and messages not yet acked."""
         return self._unacked + int(self._db.execute("SELECT count(*) FROM pending").fetchone()[0])
@@ -348,7 +353,7 @@ class Outbox:
             self._gap(why, {"stream": stream, **where, **last} if named else {"messages": len(mine)})
 
     def _gap(self, why: str, fields: dict[str, Value]) -> None:
-        log.warning("gap", extra={"fields": {"why": why, **fields}})
+        log.warning("gap", extra={"why": why, **fields})
         record = Record(measurement="gap", bt_ms=self._clock.bt_ms(), fields={**fields, "why": why})
         self._insert([self._spaced(record)])
         values = [fields.get(name) for name in ("stream", "from_seq", "to_seq", "messages")]

@@ -1,7 +1,8 @@
 """Where does a record belong: to a home or place, to nobody, or to somebody who no longer agrees?
 
-The answer is the directory's, for a probe and a date; ingest only asks. Tags are resolved once, at ingest, and kept with the record:
-InfluxDB's identity holds all tags, so that a replay after a move would otherwise make a second series.
+The answer is the directory's, for a probe and a date; ingest only asks. Tags are resolved once, at ingest, and kept
+with the record: InfluxDB's identity holds all tags, so that a replay after a move would otherwise make a second
+series.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ OrphanReason = Literal["unassigned", "unsynced", "clock_suspect"]
 class Place:
     """A home (or a place, for a reference probe) and what it shares with others, as they were at the record's date.
 
-    ``home`` is the random pseudonym of the home or place; "" stands for not known. None of these is a name or an address.
+    ``home`` is the random pseudonym of the home or place; "" stands for not known. None of these is a name or an
+    address.
     """
 
     home: str

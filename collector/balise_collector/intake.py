@@ -1,0 +1,223 @@
+"""How do messages come from the broker, and how do acks go back?
+
+One thread, one MQTT session, one loop: read what is there, commit it, then PUBACK and acknowledge.
+
+The session speaks MQTT 3.1.1 although the probes speak 5: the broker then leaves out the properties, whose parsing in
+paho costs 41 us a message, nearly as much as all the rest; a batch says all that is needed in its envelope.
+
+Rule 1: a PUBACK is sent only after the commit, and only on the session that brought the message: a message id is
+reused.
+Rule 2: acks are sent with QoS 0: one is lost only with its session, after which the probe sends again all that is in
+flight.
+Rule 3: while the disk refuses, nothing is read and nothing acknowledged; the probes hold months.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import select
+import socket
+import sqlite3
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
+
+from balise_agent import codec, contract
+from balise_collector.ingest import Incoming, Ingest
+
+log = logging.getLogger(__name__)
+
+BATCH_MESSAGES = 1_000
+LINGER_S = 0.02  # a commit waits this long for company; the sync that it saves costs about as much
+BACKOFF_S = (0.5, 15.0)
+RETRY_S = 2.0  # a full disk is tried again
+KEEPALIVE_S = 30
+SUBSCRIPTIONS = ("balise/v1/+/records", "balise/v1/+/state")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Broker:
+    """Where the broker is, and the collector's identity on it. ``tls``: None is plain, for a loopback."""
+
+    host: str
+    port: int
+    client_id: str = "collector"
+    username: str | None = None
+    password: str | None = None
+    tls: ssl.SSLContext | None = None
+
+
+class Intake:
+    """Runs until `stop`. ``on_connected`` is called in its thread at each new session (configurations are published
+    again)."""
+
+    def __init__(self, broker: Broker, ingest: Ingest, *, on_connected: Callable[[], None] = lambda: None) -> None:
+        self._broker, self._ingest, self._on_connected = broker, ingest, on_connected
+        self._stop = threading.Event()
+        self._wake_r, self._wake_w = socket.socketpair()
+        self._outgoing: list[tuple[str, bytes, bool]] = []
+        self._came: list[mqtt.MQTTMessage] = []
+        self._lock = threading.Lock()
+        self._subscribed = False
+        self._why = ""
+        self.is_open = False
+        self.disk_ok = True
+        self.oldest_unacked_s: float | None = None  # monotonic time at which the oldest uncommitted message came
+
+    def run(self) -> None:
+        """The loop; returns after `stop`."""
+        backoff_s = BACKOFF_S[0]
+        while not self._stop.is_set():
+            was_open = self._session()
+            backoff_s = BACKOFF_S[0] if was_open else min(backoff_s * 2, BACKOFF_S[1])
+            if not self._stop.is_set():
+                log.warning("broker_lost", extra={"why": self._why, "again_s": round(backoff_s, 1)})
+                self._stop.wait(random.uniform(backoff_s / 2, backoff_s))
+
+    def stop(self) -> None:
+        """Ends `run` soon; what was read is committed first."""
+        self._stop.set()
+        self._wake_w.send(b"\0")
+
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        """Sends a configuration or a command (QoS 1), from any thread; what is not sent when the session ends is
+        dropped."""
+        with self._lock:
+            self._outgoing.append((topic, payload, retain))
+        self._wake_w.send(b"\0")
+
+    # one session
+
+    def _session(self) -> bool:
+        self._came, self._why, self._subscribed = [], "closed", False
+        client = self._client()
+        try:
+            client.connect(self._broker.host, self._broker.port, KEEPALIVE_S)
+            self._loop(client)
+        except (OSError, ValueError) as exc:
+            self._why = f"{type(exc).__name__}: {exc}"
+        was_open, self.is_open, self.oldest_unacked_s = self.is_open, False, None
+        if (sock := client.socket()) is not None:
+            client.disconnect()
+            sock.close()
+        return was_open
+
+    def _client(self) -> mqtt.Client:
+        broker = self._broker
+        client = mqtt.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=broker.client_id,
+            clean_session=False,
+            protocol=mqtt.MQTTv311,
+            manual_ack=True,
+            reconnect_on_failure=False,
+        )
+        client.connect_timeout = 10
+        client.max_inflight_messages_set(0)
+        client.max_queued_messages_set(0)
+        if broker.username is not None:
+            client.username_pw_set(broker.username, broker.password)
+        if broker.tls is not None:
+            client.tls_set_context(broker.tls)
+        client.on_connect = self._connected
+        client.on_subscribe = self._granted
+        client.on_message = lambda _client, _data, message: self._came.append(message)
+        return client
+
+    def _connected(self, client: mqtt.Client, _data: Any, _flags: Any, code: Any, _props: Any) -> None:
+        if code.is_failure:
+            self._why = f"refused: {code.getName()}"
+            client.disconnect()
+            return
+        client.subscribe([(topic, 1) for topic in SUBSCRIPTIONS])
+
+    def _granted(self, client: mqtt.Client, _data: Any, _mid: int, codes: list[Any], _props: Any) -> None:
+        if any(code.is_failure for code in codes):
+            self._why = "refused: the broker does not let this identity read the probes' topics"
+            client.disconnect()
+            return
+        self.is_open = True
+        log.info("broker_joined", extra={"host": self._broker.host, "port": self._broker.port})
+        self._on_connected()
+
+    def _loop(self, client: mqtt.Client) -> None:
+        next_misc_s = time.monotonic() + 1
+        while not self._stop.is_set() and (sock := client.socket()) is not None:
+            if not self._serve(client, sock, self._wait_s(sock, next_misc_s)):
+                break
+            if self._is_due():
+                self._commit(client)
+            if time.monotonic() >= next_misc_s:
+                next_misc_s = time.monotonic() + 1
+                if client.loop_misc() != mqtt.MQTT_ERR_SUCCESS:
+                    break
+        self._commit(client)
+
+    def _wait_s(self, sock: Any, next_misc_s: float) -> float:
+        if isinstance(sock, ssl.SSLSocket) and sock.pending():
+            return 0.0  # TLS has read more from the kernel than we have taken
+        due_s = next_misc_s if self.oldest_unacked_s is None else self.oldest_unacked_s + LINGER_S
+        return max(0.0, due_s - time.monotonic())
+
+    def _serve(self, client: mqtt.Client, sock: Any, wait_s: float) -> bool:
+        """Waits for what the sockets have, and does it; False where the session ended."""
+        writers = [sock] if client.want_write() else []
+        readable, writable, _ = select.select([sock, self._wake_r], writers, [], wait_s)
+        if self._wake_r in readable:
+            self._wake_r.recv(4096)
+            self._send_outgoing(client)
+        if writable and client.loop_write() != mqtt.MQTT_ERR_SUCCESS:
+            return False
+        return self._read(client) if sock in readable or wait_s == 0.0 else True
+
+    def _is_due(self) -> bool:
+        if not self._came or self.oldest_unacked_s is None:
+            return False
+        return len(self._came) >= BATCH_MESSAGES or time.monotonic() >= self.oldest_unacked_s + LINGER_S
+
+    def _read(self, client: mqtt.Client) -> bool:
+        """Reads until nothing more is there or the batch is full; False where the session ended."""
+        while len(self._came) < BATCH_MESSAGES:
+            before = len(self._came)
+            code = client.loop_read()
+            if code != mqtt.MQTT_ERR_SUCCESS:
+                self._why = mqtt.error_string(code)
+                return False
+            if len(self._came) == before:
+                break
+        if self._came and self.oldest_unacked_s is None:
+            self.oldest_unacked_s = time.monotonic()
+        return True
+
+    def _commit(self, client: mqtt.Client) -> None:
+        came, self._came = self._came, []
+        if not came:
+            return
+        batch = [Incoming(topic=message.topic, payload=bytes(message.payload)) for message in came]
+        while True:
+            try:
+                replies = self._ingest.take(batch)
+                break
+            except sqlite3.OperationalError as exc:
+                self.disk_ok = False
+                log.error("journal_refuses", extra={"why": str(exc), "messages": len(batch)})
+                if self._stop.wait(RETRY_S):
+                    return
+        self.disk_ok, self.oldest_unacked_s = True, None
+        for message in came:
+            client.ack(message.mid, message.qos)
+        for reply in replies:
+            client.publish(contract.topic(reply.probe, "ack"), codec.encode_ack(reply.ack))
+
+    def _send_outgoing(self, client: mqtt.Client) -> None:
+        with self._lock:
+            outgoing, self._outgoing = self._outgoing, []
+        for topic, payload, retain in outgoing:
+            client.publish(topic, payload, 1, retain)

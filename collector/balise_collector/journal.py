@@ -1,0 +1,337 @@
+"""Is it safe?
+
+`journal.db` is the collector's one durable place: what is committed here may be acknowledged, and everything after it
+is a consumer that can be stopped, rebuilt or added.
+
+Rule 1: WAL, synchronous=FULL; whatever `commit` returned from is on disk.
+Rule 2: a message counts once: (probe, stream, seq) is unique in `chain`, which is kept for the pilot's life, so that a
+duplicate is known also when its row was pruned or its body erased.
+Rule 3: each row carries a checksum; a row that does not match is reported and never handed to a consumer.
+Rule 4: a consumer's cursor moves after its own state is durable, or in the same transaction; rows above any cursor are
+not pruned.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from balise_agent.contract import chain_next, chain_start, token
+from balise_collector.journal_rows import SCHEMA, DeadLetter, DerivedEntry, Entry, Message
+from balise_collector.placement import Place
+
+KEPT_MS = 7 * 86_400_000
+"""A journal row lives at least this long, so that a store that lost its last writes can be filled again."""
+
+MAX_DEAD_LETTERS = 1_000  # of one probe; a broken probe must not fill the disk: above it they are only counted
+DEAD_LETTER_MS = 7 * 86_400_000  # the shortest retention: what could not be read may hold anything
+_CHECKPOINT_PAGES = 4_000
+
+_place_text = msgspec.json.Encoder().encode
+_place_of = msgspec.json.Decoder(Place).decode
+
+
+class Journal:
+    """The file. One thread writes; others open their own. sqlite3.OperationalError: the disk is full or failing.
+
+    ``name`` is random and the file's own: a cursor is of one journal, so that a new file is read from its start.
+    """
+
+    def __init__(self, path: Path, *, synchronous: str = "FULL") -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self._db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute(f"PRAGMA synchronous = {synchronous}")
+        self._db.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+        self._db.executescript(SCHEMA)
+        self._db.execute("INSERT OR IGNORE INTO meta VALUES ('journal', ?)", (token(secrets.token_bytes(16)),))
+        self.name = str(self._db.execute("SELECT v FROM meta WHERE k = 'journal'").fetchone()[0])
+        self._streams: dict[tuple[str, str], int] = {}
+        self._heads: dict[int, tuple[int, str]] = {}
+        self._places: dict[Place, str] = {}
+        self.damaged = 0
+
+    def close(self) -> None:
+        """Closes the file; nothing is lost without it."""
+        self._db.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """One commit, one sync. What is remembered of streams goes back with it."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            self._streams.clear()
+            self._heads.clear()
+            raise
+
+    # inside a transaction: what came
+
+    def add(self, message: Message, received_ms: int) -> str:
+        """Keeps a message once: "new", "duplicate", or "conflict": other content has its number, so it is kept out."""
+        stream_id = self._stream_id(message.probe, message.stream, message.previous)
+        link = self._link(stream_id, message)
+        inserted = self._db.execute(
+            "INSERT OR IGNORE INTO chain VALUES (?, ?, ?, ?, ?, ?)",
+            (stream_id, message.seq, message.ts_ms, message.body_hash, message.chain, link),
+        )
+        if inserted.rowcount == 0:
+            known = self._db.execute("SELECT c FROM chain WHERE stream_id = ? AND seq = ?", (stream_id, message.seq))
+            return "duplicate" if known.fetchone()[0] == message.chain else "conflict"
+        self._follow(stream_id, message)
+        for place, body in message.parts:
+            self._append(stream_id, message.seq, received_ms, message.ts_ms, message.retention, place, body)
+        for reason, body in message.orphans:
+            self._orphan(stream_id, message, received_ms, reason, body)
+        return "new"
+
+    def add_dead_letter(self, letter: DeadLetter, received_ms: int) -> bool:
+        """Keeps what could not be read, once; False where it is known or the probe has too many."""
+        count = self._db.execute("SELECT count(*) FROM dead_letter WHERE probe = ?", (letter.probe,)).fetchone()[0]
+        if count >= MAX_DEAD_LETTERS:
+            self.count("dead_letters_dropped")
+            return False
+        values = (letter.probe, letter.key, letter.reason, letter.detail, received_ms, letter.payload)
+        sql = "INSERT OR IGNORE INTO dead_letter(probe, key, reason, detail, received_ms, payload)"
+        added = self._db.execute(f"{sql} VALUES (?, ?, ?, ?, ?, ?)", values)
+        return added.rowcount > 0
+
+    def add_presence(
+        self, probe: str, online: bool, payload: bytes, received_ms: int, place: Place | None, body: bytes
+    ) -> bool:
+        """Keeps a change of presence, as a row like any other where the probe has a place; False: nothing changed."""
+        known = self._db.execute("SELECT payload FROM presence WHERE probe = ?", (probe,)).fetchone()
+        if known is not None and known[0] == payload:
+            return False
+        self._db.execute("INSERT OR REPLACE INTO presence VALUES (?, ?, ?, ?)", (probe, online, received_ms, payload))
+        if place is not None:
+            stream_id = self._stream_id(probe, "presence", None)
+            self._append(stream_id, received_ms, received_ms, received_ms, "raw_90d", place, body)
+        return True
+
+    def derive(self, measurement: str, tags: Mapping[str, str], ts_ms: int, fields: Mapping[str, Any]) -> None:
+        """Appends what a consumer concluded, in the transaction that moves its cursor."""
+        values = (measurement, _text(dict(tags)), ts_ms, _text(dict(fields)))
+        self._db.execute(
+            "INSERT INTO derived(measurement, tags, ts_ms, fields, crc) VALUES (?, ?, ?, ?, ?)",
+            (*values, _crc(*values)),
+        )
+
+    def count(self, name: str, n: int = 1) -> None:
+        """Adds to a count that outlives the process."""
+        self._db.execute(
+            "INSERT INTO counted VALUES (?, ?) ON CONFLICT(name) DO UPDATE SET n = n + excluded.n", (name, n)
+        )
+
+    def move(self, consumer: str, id_: int) -> None:
+        """Sets a consumer's cursor."""
+        self._db.execute("INSERT OR REPLACE INTO cursor VALUES (?, ?)", (consumer, id_))
+
+    # reading
+
+    def entries(self, after_id: int, limit: int) -> Iterator[Entry]:
+        """Rows above an id, in order, less erased ones, and damaged ones, which are counted in ``damaged``."""
+        sql = (
+            "SELECT j.id, probe, stream, stream_id, seq, received_ms, ts_ms, retention, place, body, crc"
+            " FROM journal j JOIN stream s ON s.id = j.stream_id WHERE j.id > ? ORDER BY j.id LIMIT ?"
+        )
+        for row in self._db.execute(sql, (after_id, limit)):
+            id_, probe, stream, stream_id, seq, received_ms, ts_ms, retention, place, body, crc = row
+            if body is None:
+                continue
+            if crc != _crc(stream_id, seq, received_ms, ts_ms, retention, place, body):
+                self.damaged += 1
+                continue
+            yield Entry(
+                id=id_,
+                probe=probe,
+                stream=stream,
+                seq=seq,
+                received_ms=received_ms,
+                ts_ms=ts_ms,
+                retention=retention,
+                place=_place_of(place),
+                body=body,
+            )
+
+    def derived(self, after_id: int, limit: int) -> Iterator[DerivedEntry]:
+        """What consumers concluded, above an id, in order."""
+        sql = "SELECT id, measurement, tags, ts_ms, fields, crc FROM derived WHERE id > ? ORDER BY id LIMIT ?"
+        for id_, measurement, tags, ts_ms, fields, crc in self._db.execute(sql, (after_id, limit)):
+            if crc != _crc(measurement, tags, ts_ms, fields):
+                self.damaged += 1
+                continue
+            yield DerivedEntry(
+                id=id_,
+                measurement=measurement,
+                tags=msgspec.json.decode(tags),
+                ts_ms=ts_ms,
+                fields=msgspec.json.decode(fields),
+            )
+
+    def cursor(self, consumer: str) -> int:
+        """The last id that a consumer has done with; 0 at its start."""
+        found = self._db.execute("SELECT id FROM cursor WHERE consumer = ?", (consumer,)).fetchone()
+        return 0 if found is None else int(found[0])
+
+    def cursors(self) -> dict[str, int]:
+        """All of them."""
+        return dict(self._db.execute("SELECT consumer, id FROM cursor ORDER BY consumer"))
+
+    def last_id(self, feed: str = "journal") -> int:
+        """The newest id of ``journal`` or ``derived``."""
+        found = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (feed,)).fetchone()
+        return 0 if found is None else int(found[0])
+
+    def counts(self) -> dict[str, int]:
+        """What stands in the journal, by kind; counts that outlive the process beside."""
+        sizes = {
+            "dead_letters": "SELECT count(*) FROM dead_letter",
+            "orphans": "SELECT count(*) FROM orphan",
+            "chain_broken": "SELECT count(*) FROM chain WHERE link = 0",
+            "streams": "SELECT count(*) FROM stream",
+        }
+        found = {name: int(self._db.execute(sql).fetchone()[0]) for name, sql in sizes.items()}
+        return found | dict(self._db.execute("SELECT name, n FROM counted"))
+
+    def dead_letters(self) -> list[dict[str, Any]]:
+        """What is kept unread, oldest first, without its content."""
+        names = ("id", "probe", "reason", "detail", "received_ms", "bytes")
+        sql = "SELECT id, probe, reason, detail, received_ms, length(payload) FROM dead_letter ORDER BY id"
+        return [dict(zip(names, row, strict=True)) for row in self._db.execute(sql)]
+
+    def dead_letter(self, id_: int) -> tuple[str, bytes] | None:
+        """Probe and payload of one."""
+        found = self._db.execute("SELECT probe, payload FROM dead_letter WHERE id = ?", (id_,)).fetchone()
+        return None if found is None else (found[0], found[1])
+
+    def orphans(self) -> dict[str, int]:
+        """How many messages are kept apart, by reason."""
+        return dict(self._db.execute("SELECT reason, count(*) FROM orphan GROUP BY reason ORDER BY reason"))
+
+    def presences(self) -> dict[str, tuple[bool, int]]:
+        """Each probe's last word: online, and since when."""
+        rows = self._db.execute("SELECT probe, online, since_ms FROM presence ORDER BY probe")
+        return {probe: (bool(online), since_ms) for probe, online, since_ms in rows}
+
+    def size_bytes(self) -> int:
+        """Size of the file and its WAL."""
+        return sum(p.stat().st_size for s in ("", "-wal") if (p := self.path.with_name(self.path.name + s)).exists())
+
+    # upkeep
+
+    def forget_dead_letter(self, id_: int) -> None:
+        """It was read after all, or its time is over."""
+        self._db.execute("DELETE FROM dead_letter WHERE id = ?", (id_,))
+
+    def prune(self, now_ms: int, keep_ms: int = KEPT_MS) -> int:
+        """Deletes rows that are old enough and that every consumer is done with; says how many. The chain stays."""
+        cursors = self.cursors()
+        feeds = ("journal", "derived")
+        done = {feed: [id_ for name, id_ in cursors.items() if name.endswith(f":{feed}")] for feed in feeds}
+        with self.transaction():
+            old = (now_ms - keep_ms, min(done["journal"], default=0))
+            pruned = self._db.execute("DELETE FROM journal WHERE received_ms < ? AND id <= ?", old).rowcount
+            old = (now_ms - keep_ms, min(done["derived"], default=0))
+            pruned += self._db.execute("DELETE FROM derived WHERE ts_ms < ? AND id <= ?", old).rowcount
+            self._db.execute("DELETE FROM dead_letter WHERE received_ms < ?", (now_ms - DEAD_LETTER_MS,))
+            self._db.execute("DELETE FROM orphan WHERE received_ms < ?", (now_ms - 90 * 86_400_000,))
+        return pruned
+
+    def erase(self, home: str, from_ms: int, to_ms: int) -> int:
+        """Takes the bodies of a home's rows in a span of time; their hashes stay in the chain. Says how many."""
+        self._db.execute("PRAGMA secure_delete = ON")
+        with self.transaction():
+            rows = self._db.execute(
+                "SELECT id, place FROM journal WHERE ts_ms BETWEEN ? AND ? AND body IS NOT NULL", (from_ms, to_ms)
+            )
+            ids = [(id_,) for id_, place in rows if _place_of(place).home == home]
+            self._db.executemany("UPDATE journal SET body = NULL WHERE id = ?", ids)
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return len(ids)
+
+    # parts of a transaction
+
+    def _stream_id(self, probe: str, stream: str, previous: str | None) -> int:
+        key = (probe, stream)
+        found = self._streams.get(key)
+        if found is None:
+            self._db.execute("INSERT OR IGNORE INTO stream(probe, stream) VALUES (?, ?)", key)
+            row = self._db.execute("SELECT id FROM stream WHERE probe = ? AND stream = ?", key).fetchone()
+            found = self._streams[key] = int(row[0])
+        if previous is not None:
+            self._db.execute("UPDATE stream SET previous = ? WHERE id = ?", (previous, found))
+        return found
+
+    def _link(self, stream_id: int, message: Message) -> bool | None:
+        """Whether the message follows on the one before it; None while that one is not here."""
+        if message.seq == 1:
+            last: str | None = chain_start(message.stream, message.previous)
+        else:
+            last = self._chain_at(stream_id, message.seq - 1)
+        if last is None:
+            return None
+        return chain_next(last, message.seq, message.ts_ms, message.body_hash) == message.chain
+
+    def _chain_at(self, stream_id: int, seq: int) -> str | None:
+        head = self._heads.get(stream_id)
+        if head is not None and head[0] == seq:
+            return head[1]
+        found = self._db.execute("SELECT c FROM chain WHERE stream_id = ? AND seq = ?", (stream_id, seq)).fetchone()
+        return None if found is None else str(found[0])
+
+    def _follow(self, stream_id: int, message: Message) -> None:
+        """Remembers the head; a message that came late lets the one after it be checked."""
+        head = self._heads.get(stream_id)
+        if head is None or message.seq > head[0]:
+            self._heads[stream_id] = (message.seq, message.chain)
+            if head is not None:
+                return
+        where = (stream_id, message.seq + 1)
+        after = self._db.execute("SELECT ts_ms, bh, c FROM chain WHERE stream_id = ? AND seq = ?", where).fetchone()
+        if after is not None:
+            linked = chain_next(message.chain, message.seq + 1, after[0], after[1]) == after[2]
+            self._db.execute("UPDATE chain SET link = ? WHERE stream_id = ? AND seq = ?", (linked, *where))
+
+    def _append(
+        self, stream_id: int, seq: int, received_ms: int, ts_ms: int, retention: str, place: Place, body: bytes
+    ) -> None:
+        text = self._places.get(place)
+        if text is None:
+            text = self._places[place] = _place_text(place).decode()
+        values = (stream_id, seq, received_ms, ts_ms, retention, text, body)
+        sql = "INSERT INTO journal(stream_id, seq, received_ms, ts_ms, retention, place, body, crc)"
+        self._db.execute(f"{sql} VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*values, _crc(*values)))
+
+    def _orphan(self, stream_id: int, message: Message, received_ms: int, reason: str, body: bytes) -> None:
+        dates = (message.ts_ms, *(message.window or (None, None)))
+        values = (stream_id, message.seq, received_ms, reason, message.boot, *dates, message.retention, body)
+        self._db.execute(
+            "INSERT INTO orphan"
+            "(stream_id, seq, received_ms, reason, boot, ts_ms, low_ms, high_ms, retention, body, crc) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (*values, _crc(*values)),
+        )
+
+
+def _text(value: Mapping[str, Any]) -> str:
+    return msgspec.json.encode(value, order="sorted").decode()
+
+
+def _crc(*values: object) -> int:
+    """CRC-32 over the columns of a row; the last is hashed as it is where it is bytes, as bodies are."""
+    *head, last = values
+    start = zlib.crc32(repr(head).encode())
+    return zlib.crc32(last, start) if isinstance(last, bytes) else zlib.crc32(repr(last).encode(), start)

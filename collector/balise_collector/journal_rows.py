@@ -1,0 +1,89 @@
+"""What stands in the journal's file?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from balise_agent.catalogue import Retention
+from balise_collector.placement import Place
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS meta(k TEXT PRIMARY KEY, v TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS stream(
+  id INTEGER PRIMARY KEY, probe TEXT NOT NULL, stream TEXT NOT NULL, previous TEXT, UNIQUE(probe, stream));
+CREATE TABLE IF NOT EXISTS journal(
+  id INTEGER PRIMARY KEY AUTOINCREMENT, stream_id INTEGER NOT NULL, seq INTEGER NOT NULL, received_ms INTEGER NOT NULL,
+  ts_ms INTEGER NOT NULL, retention TEXT NOT NULL, place TEXT NOT NULL, body BLOB, crc INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS chain(
+  stream_id INTEGER NOT NULL, seq INTEGER NOT NULL, ts_ms INTEGER NOT NULL, bh BLOB NOT NULL, c TEXT NOT NULL,
+  link INTEGER, PRIMARY KEY(stream_id, seq)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS orphan(
+  id INTEGER PRIMARY KEY, stream_id INTEGER NOT NULL, seq INTEGER NOT NULL, received_ms INTEGER NOT NULL,
+  reason TEXT NOT NULL, boot TEXT NOT NULL, ts_ms INTEGER NOT NULL, low_ms INTEGER, high_ms INTEGER,
+  retention TEXT NOT NULL, body BLOB NOT NULL, crc INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS dead_letter(
+  id INTEGER PRIMARY KEY, probe TEXT NOT NULL, key BLOB NOT NULL, reason TEXT NOT NULL, detail TEXT NOT NULL,
+  received_ms INTEGER NOT NULL, payload BLOB NOT NULL, UNIQUE(probe, key));
+CREATE TABLE IF NOT EXISTS presence(
+  probe TEXT PRIMARY KEY, online INTEGER NOT NULL, since_ms INTEGER NOT NULL, payload BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS derived(
+  id INTEGER PRIMARY KEY AUTOINCREMENT, measurement TEXT NOT NULL, tags TEXT NOT NULL, ts_ms INTEGER NOT NULL,
+  fields TEXT NOT NULL, crc INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS cursor(consumer TEXT PRIMARY KEY, id INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS counted(name TEXT PRIMARY KEY, n INTEGER NOT NULL) WITHOUT ROWID;
+"""
+
+
+class Entry(msgspec.Struct, frozen=True, gc=False):
+    """A row of the journal. A record's date is ``ts_ms`` plus its ``at``; ``body`` is zlib(JSON), read by
+    `wire.records`."""
+
+    id: int
+    probe: str
+    stream: str
+    seq: int
+    received_ms: int
+    ts_ms: int
+    retention: Retention
+    place: Place
+    body: bytes
+
+
+class DerivedEntry(msgspec.Struct, frozen=True, gc=False):
+    """A row of ``derived``: what a consumer concluded."""
+
+    id: int
+    measurement: str
+    tags: dict[str, str]
+    ts_ms: int
+    fields: dict[str, Any]
+
+
+class Message(msgspec.Struct, frozen=True, gc=False):
+    """A valid message on its way into the journal. ``parts``: (place, body) pairs, none where nothing of it may be
+    stored."""
+
+    probe: str
+    stream: str
+    previous: str | None
+    seq: int
+    ts_ms: int
+    boot: str
+    retention: Retention
+    chain: str
+    body_hash: bytes
+    parts: tuple[tuple[Place, bytes], ...] = ()
+    orphans: tuple[tuple[str, bytes], ...] = ()
+    window: tuple[int, int] | None = None
+
+
+class DeadLetter(msgspec.Struct, frozen=True, gc=False):
+    """Authentic, but not a message that this collector can read."""
+
+    probe: str
+    key: bytes  # what makes two sendings of it the same
+    reason: str
+    detail: str
+    payload: bytes
