@@ -149,11 +149,12 @@ def _once(args: argparse.Namespace) -> int:
         return _complain(f"{args.probe}: the configuration names nothing to measure")
     for record in records:
         print(_as_json(record, clock) if args.json else _as_line(record))
-    return OK if all(record.outcome.kind == "ok" and record.measurement == args.probe for record in records) else FAILED
+    fine = all(record.outcome.kind == "ok" and record.measurement == args.probe for record in records)
+    return OK if fine else FAILED
 
 
 def _settings_once(args: argparse.Namespace, config: AgentConfig | None) -> tuple[Any, list[str]]:
-    """The probe's settings: the configuration's, or one target from the options and loopback defaults; or faults."""
+    """The probe's settings: the configuration's, or one target of the options and loopback defaults; or faults."""
     from balise_agent.probes import PROBES
     from balise_agent.settings import build
 
@@ -172,7 +173,7 @@ def _settings_once(args: argparse.Namespace, config: AgentConfig | None) -> tupl
 
 
 _OPTIONS = ("host", "port", "method", "seconds", "name", "url")
-# probe -> the list that holds its targets, and a target's options with their loopback defaults (None: the settings' own)
+# probe -> the list of its targets, and a target's options with their loopback defaults (None: the settings' own)
 _QUICK: dict[str, tuple[str, dict[str, Any]]] = {
     "reach": ("targets", {"host": "127.0.0.1", "port": None, "method": "icmp", "seconds": _WINDOW_S, "every_s": 0.2}),
     "dns": ("resolvers", {"host": "127.0.0.1", "port": None, "name": "localhost"}),
@@ -198,7 +199,7 @@ def _context(config: AgentConfig | None, clock: Clock) -> Context:
 
 
 def _rows_waiting(path: Path) -> int:
-    """What the running agent's outbox holds, without opening it for writing."""
+    """What the running agent's outbox holds; it is only read."""
     import sqlite3
     from contextlib import closing
 
@@ -212,9 +213,9 @@ def _rows_waiting(path: Path) -> int:
 def _as_json(record: Record, clock: Clock) -> str:
     """``ts_ms`` is null where the clock is not known to be right."""
     ts_ms = clock.wall_ms() - clock.bt_ms() + record.bt_ms if clock.synchronised() else None
-    values: dict[str, Any] = {"measurement": record.measurement, "target": record.target, "outcome": record.outcome.kind}
-    values |= {"reason": record.outcome.reason, "bt_ms": record.bt_ms, "ts_ms": ts_ms, "fields": dict(record.fields)}
-    return json.dumps(values)
+    values: dict[str, Any] = {"measurement": record.measurement, "target": record.target}
+    values |= {"outcome": record.outcome.kind, "reason": record.outcome.reason}
+    return json.dumps(values | {"bt_ms": record.bt_ms, "ts_ms": ts_ms, "fields": dict(record.fields)})
 
 
 def _as_line(record: Record) -> str:
