@@ -40,6 +40,7 @@ Value = int | float | bool | str
 Topic = Literal["records", "ack", "cmd", "state"]
 
 _CHAIN_BYTES = 16
+_CHAIN_VALUE = re.compile(r"[A-Za-z0-9_-]{22}")
 _PROBE_ID = re.compile(r"[a-z0-9]{8,32}")
 _TOPIC = re.compile(r"balise/v1/([a-z0-9]{8,32})/(records|ack|cmd|state)")
 
@@ -246,8 +247,8 @@ def chain_next(last: str, seq: int, ts_ms: int, bh: bytes) -> str:
     The date is in it, or an evening could be moved out of the peak hours. ValueError: ``last`` is not 16 bytes in
     base64url; a decoded envelope's ``chain`` always is.
     """
-    raw = base64.b64decode(last + "==", altchars=b"-_", validate=True)
-    if len(raw) != _CHAIN_BYTES or len(bh) != hashlib.sha256().digest_size:
-        raise ValueError("a chain value has 16 bytes, a body's hash 32")
+    if _CHAIN_VALUE.fullmatch(last) is None or len(bh) != hashlib.sha256().digest_size:
+        raise ValueError("a chain value is 16 bytes in base64url, a body's hash 32 bytes")
+    raw = base64.urlsafe_b64decode(last + "==")
     digest = hashlib.sha256(b"BC1" + raw + seq.to_bytes(8, "big") + ts_ms.to_bytes(8, "big") + bh).digest()
     return token(digest[:_CHAIN_BYTES])

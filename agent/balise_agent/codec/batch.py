@@ -203,7 +203,7 @@ def check_record(record: Record) -> Refusal | None:
         return Refusal(name="wrong_writer", detail=record.measurement)
     if not is_text(record.target, TARGET):
         return Refusal(name="bad_record", detail=f"{record.measurement}: target")
-    if record.outcome != OK and not is_text(record.outcome.reason, REASON):
+    if not _is_outcome(record.outcome):
         return Refusal(name="bad_record", detail=f"{record.measurement}: outcome")
     kinds = _FIELDS[record.measurement]
     for name, value in record.fields.items():
@@ -234,6 +234,12 @@ def _decode_record(row: object, base_bt_ms: int, retention: Retention, unknown: 
         fields={name: _value(value, kinds[name]) for name, value in fields.items() if name in kinds},
     )
     return check_record(record) or record
+
+
+def _is_outcome(outcome: Outcome) -> bool:
+    if outcome.kind == "ok":
+        return outcome.reason is None
+    return outcome.kind in ("failed", "skipped") and is_text(outcome.reason, REASON)
 
 
 def _decode_outcome(row: dict[str, Any]) -> Outcome | None:
