@@ -57,6 +57,7 @@ class Journal:
         self._streams: dict[tuple[str, str], int] = {}
         self._heads: dict[int, tuple[int, str]] = {}
         self._places: dict[Place, str] = {}
+        self._known_places: dict[str, Place] = {}
         self.damaged = 0
 
     def close(self) -> None:
@@ -141,45 +142,37 @@ class Journal:
 
     # reading
 
-    def entries(self, after_id: int, limit: int) -> Iterator[Entry]:
-        """Rows above an id, in order, less erased ones, and damaged ones, which are counted in ``damaged``."""
+    def entries(self, after_id: int, limit: int) -> tuple[list[Entry], int]:
+        """Rows above an id, in order, and the last id looked at; less erased rows, and damaged ones, counted in
+        ``damaged``."""
         sql = (
             "SELECT j.id, probe, stream, stream_id, seq, received_ms, ts_ms, retention, place, body, crc"
             " FROM journal j JOIN stream s ON s.id = j.stream_id WHERE j.id > ? ORDER BY j.id LIMIT ?"
         )
+        found: list[Entry] = []
+        last = after_id
         for row in self._db.execute(sql, (after_id, limit)):
-            id_, probe, stream, stream_id, seq, received_ms, ts_ms, retention, place, body, crc = row
-            if body is None:
-                continue
-            if crc != _crc(stream_id, seq, received_ms, ts_ms, retention, place, body):
+            last, probe, stream, *kept, crc = row
+            _, seq, received_ms, ts_ms, retention, place, body = kept
+            if body is not None and crc == _crc(*kept):
+                entry = Entry(last, probe, stream, seq, received_ms, ts_ms, retention, self._place(place), body)
+                found.append(entry)
+            elif body is not None:
                 self.damaged += 1
-                continue
-            yield Entry(
-                id=id_,
-                probe=probe,
-                stream=stream,
-                seq=seq,
-                received_ms=received_ms,
-                ts_ms=ts_ms,
-                retention=retention,
-                place=_place_of(place),
-                body=body,
-            )
+        return found, last
 
-    def derived(self, after_id: int, limit: int) -> Iterator[DerivedEntry]:
-        """What consumers concluded, above an id, in order."""
+    def derived(self, after_id: int, limit: int) -> tuple[list[DerivedEntry], int]:
+        """What consumers concluded, above an id, in order, and the last id looked at."""
         sql = "SELECT id, measurement, tags, ts_ms, fields, crc FROM derived WHERE id > ? ORDER BY id LIMIT ?"
-        for id_, measurement, tags, ts_ms, fields, crc in self._db.execute(sql, (after_id, limit)):
-            if crc != _crc(measurement, tags, ts_ms, fields):
+        found: list[DerivedEntry] = []
+        last = after_id
+        for last, measurement, tags, ts_ms, fields, crc in self._db.execute(sql, (after_id, limit)):
+            if crc == _crc(measurement, tags, ts_ms, fields):
+                decoded = (msgspec.json.decode(tags), ts_ms, msgspec.json.decode(fields))
+                found.append(DerivedEntry(last, measurement, *decoded))
+            else:
                 self.damaged += 1
-                continue
-            yield DerivedEntry(
-                id=id_,
-                measurement=measurement,
-                tags=msgspec.json.decode(tags),
-                ts_ms=ts_ms,
-                fields=msgspec.json.decode(fields),
-            )
+        return found, last
 
     def cursor(self, consumer: str) -> int:
         """The last id that a consumer has done with; 0 at its start."""
@@ -304,6 +297,12 @@ class Journal:
         if after is not None:
             linked = chain_next(message.chain, message.seq + 1, after[0], after[1]) == after[2]
             self._db.execute("UPDATE chain SET link = ? WHERE stream_id = ? AND seq = ?", (linked, *where))
+
+    def _place(self, text: str) -> Place:
+        known = self._known_places.get(text)
+        if known is None:
+            known = self._known_places[text] = _place_of(text)
+        return known
 
     def _append(
         self, stream_id: int, seq: int, received_ms: int, ts_ms: int, retention: str, place: Place, body: bytes
