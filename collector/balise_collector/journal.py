@@ -85,7 +85,7 @@ class Journal:
         stream_id = self._stream_id(message.probe, message.stream, message.previous)
         link = self._link(stream_id, message)
         inserted = self._db.execute(
-            "INSERT OR IGNORE INTO chain VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT INTO chain VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT(stream_id, seq) DO NOTHING",
             (stream_id, message.seq, message.ts_ms, message.body_hash, message.chain, link),
         )
         if inserted.rowcount == 0:
@@ -105,8 +105,8 @@ class Journal:
             self.count("dead_letters_dropped")
             return False
         values = (letter.probe, letter.key, letter.reason, letter.detail, received_ms, letter.payload)
-        sql = "INSERT OR IGNORE INTO dead_letter(probe, key, reason, detail, received_ms, payload)"
-        added = self._db.execute(f"{sql} VALUES (?, ?, ?, ?, ?, ?)", values)
+        sql = "INSERT INTO dead_letter(probe, key, reason, detail, received_ms, payload)"
+        added = self._db.execute(f"{sql} VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT(probe, key) DO NOTHING", values)
         return added.rowcount > 0
 
     def add_presence(

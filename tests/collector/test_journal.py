@@ -150,7 +150,8 @@ def test_dead_letters_are_kept_once_and_bounded(journal: Journal) -> None:
 def test_presence_is_a_row_only_when_it_changes(journal: Journal) -> None:
     with journal.transaction():
         told = [
-            journal.add_presence("probe001", on, bytes([on]), NOW + n, HOME, b"b") for n, on in enumerate((1, 1, 0))
+            journal.add_presence("probe001", online, bytes([online]), NOW + n, HOME, b"b")
+            for n, online in enumerate((True, True, False))
         ]
     assert told == [True, False, True]
     assert len(journal.entries(0, 10)[0]) == 2
