@@ -20,9 +20,6 @@ from balise_agent.net.resolve import Address, resolve
 from balise_agent.probes.context import Context
 from balise_agent.settings import flag, number, text
 
-ANSWER_TIMEOUT_S = 5.0
-"""When glibc's resolver gives up its first try (resolv.conf(5)): the user waits that long, then asks again."""
-
 _MAX_ANSWER_BYTES = 4_096  # without EDNS 512 are allowed (RFC 1035 § 4.2.1); boxes send more all the same
 _LABEL_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 _LABEL_CHARS = 16  # 83 bits: no other probe ever asks for the same name
@@ -57,12 +54,13 @@ class DnsSettings:
 
     enabled: bool = flag(True)
     interval_s: float = number(300.0, low=1, high=86_400, unit="s")
+    timeout_s: float = number(5.0, low=0.1, high=30, unit="s")  # when glibc's resolver gives up a try (resolv.conf(5))
     resolvers: tuple[DnsResolver, ...] = ()
 
 
 async def run(settings: DnsSettings, context: Context) -> list[Record]:
     """Resolvers side by side; of each first the fixed name, then the random one, whose target is ``LABEL.unique``."""
-    asked = await asyncio.gather(*(_ask_both(resolver, context) for resolver in settings.resolvers))
+    asked = await asyncio.gather(*(_ask_both(resolver, settings.timeout_s, context) for resolver in settings.resolvers))
     return [record for pair in asked for record in pair]
 
 
@@ -78,7 +76,7 @@ def judge(answer: dnsmsg.Answer, *, unique: bool) -> Outcome:
     return failed(_RCODES.get(answer.rcode, "rcode_other"))
 
 
-async def _ask_both(resolver: DnsResolver, context: Context) -> list[Record]:
+async def _ask_both(resolver: DnsResolver, timeout_s: float, context: Context) -> list[Record]:
     addresses = await resolve(resolver.host)
     random_name = unique_name(resolver.name, context.rng)
     records = []
@@ -86,7 +84,7 @@ async def _ask_both(resolver: DnsResolver, context: Context) -> list[Record]:
         ("cached", resolver.name, resolver.label),
         ("unique", random_name, f"{resolver.label}.unique"),
     ):
-        outcome, fields = await _ask(addresses, resolver.port, name, kind, context)
+        outcome, fields = await _ask(addresses, resolver.port, name, kind, timeout_s, context)
         record = Record(
             measurement="dns",
             bt_ms=context.now_bt_ms(),
@@ -99,7 +97,7 @@ async def _ask_both(resolver: DnsResolver, context: Context) -> list[Record]:
 
 
 async def _ask(
-    addresses: list[Address], port: int, name: str, kind: str, context: Context
+    addresses: list[Address], port: int, name: str, kind: str, timeout_s: float, context: Context
 ) -> tuple[Outcome, dict[str, Value]]:
     labels = dnsmsg.parse_name(name)
     if not addresses or labels is None:
@@ -109,29 +107,26 @@ async def _ask(
     fields: dict[str, Value] = {"af": address.af}
     try:
         with socket.socket(address.family, socket.SOCK_DGRAM) as sock:
-            answer, query_ms = await _exchange(ask_for_errors(sock), (address.host, port), ident, question, context)
+            ask_for_errors(sock).setblocking(False)
+            sock.connect((address.host, port))  # of UDP: only this peer's answers, and its ICMP errors, come in
+            async with asyncio.timeout(timeout_s):
+                answer, query_ms = await _exchange(sock, ident, question, context)
+    except TimeoutError:
+        return failed("timeout"), fields
     except OSError as exc:
         return failed("refused" if exc.errno == errno.ECONNREFUSED else send_reason(exc)), fields
-    if answer is None:
-        return failed("timeout"), fields
     fields |= {"query_ms": query_ms, "rcode": answer.rcode, "tc": answer.tc, "answers": answer.answers}
     return judge(answer, unique=kind == "unique"), fields
 
 
 async def _exchange(
-    sock: socket.socket, address: tuple[str, int], ident: int, question: dnsmsg.Question, context: Context
-) -> tuple[dnsmsg.Answer | None, float]:
-    """The first valid answer and after how many ms; (None, …) where none came in time."""
+    sock: socket.socket, ident: int, question: dnsmsg.Question, context: Context
+) -> tuple[dnsmsg.Answer, float]:
+    """The first valid answer, and after how many ms."""
     loop = asyncio.get_running_loop()
-    sock.setblocking(False)
-    sock.connect(address)  # of UDP: nothing is sent, only this peer's answers and its ICMP errors come in
     asked_s = context.monotonic()
     sock.send(dnsmsg.encode_query(ident, question))
-    try:
-        async with asyncio.timeout(ANSWER_TIMEOUT_S):
-            while True:
-                answer = dnsmsg.decode_answer(await loop.sock_recv(sock, _MAX_ANSWER_BYTES))
-                if answer is not None and answer.is_for(ident, question):
-                    return answer, round((context.monotonic() - asked_s) * 1_000, 3)
-    except TimeoutError:
-        return None, 0.0
+    while True:
+        answer = dnsmsg.decode_answer(await loop.sock_recv(sock, _MAX_ANSWER_BYTES))
+        if answer is not None and answer.is_for(ident, question):
+            return answer, round((context.monotonic() - asked_s) * 1_000, 3)
