@@ -87,7 +87,8 @@ class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         from importlib import metadata
 
-        parser.exit(OK, f"balise-agent {metadata.version('balise')}\n")
+        print(f"balise-agent {metadata.version('balise')}")
+        parser.exit(OK)
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -200,11 +201,12 @@ def _context(config: AgentConfig | None, clock: Clock) -> Context:
 
 def _rows_waiting(path: Path) -> int:
     """What the running agent's outbox holds; it is only read."""
+    if not path.exists():
+        return 0
+
     import sqlite3
     from contextlib import closing
 
-    if not path.exists():
-        return 0
     sql = "SELECT (SELECT count(*) FROM pending) + (SELECT count(*) FROM outbox WHERE acked IS NULL)"
     with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
         return int(db.execute(sql).fetchone()[0])
