@@ -25,9 +25,6 @@ from balise_agent.net import stamp
 STAMP_PORT = stamp.PORT
 MAX_SESSIONS = 50_000  # 1,000 probes open one a minute each; 50,000 take about 10 MB
 SESSION_IDLE_NS = 300 * 1_000_000_000  # a probe's session is one window, 60 s: a pause of minutes is another's
-MAX_CONNECTIONS = 512  # those above wait in the kernel's queue
-MAX_REQUESTS = 100  # on one connection
-REQUEST_TIMEOUT_S = 10.0  # for the TLS handshake, and for each request from its first byte or the last answer's end
 MAX_HEAD_BYTES = 8_192
 SMALL_BYTES = (
     10_240  # fits the first congestion window (RFC 6928: 10 segments): one round trip, whatever the line's rate
@@ -43,6 +40,15 @@ _IP_RECVTTL = 12
 _BACKLOG = 1_024
 _REQUEST_LINE = re.compile(rb"([A-Z]{1,16}) ([!-~]{1,2048}) HTTP/1\.([01])")
 _HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\0\r\n]*)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How much one client, or all of them, may take of the web server."""
+
+    connections: int = 512  # those above wait in the kernel's queue
+    requests: int = 100  # on one connection
+    request_s: float = 10.0  # for the TLS handshake, for each request with its answer, and for the end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,13 +74,14 @@ async def serve_target(
     tls: ssl.SSLContext | None,
     stop: asyncio.Event,
     ready: Callable[[Ports], None],
+    limits: Limits = Limits(),
 ) -> None:
     """Serve until ``stop``; port 0 lets the kernel choose, ``ready`` says which. ``::`` listens for IPv4 too."""
     with _bound(listen, http_port, socket.SOCK_STREAM) as web, _bound(listen, udp_port, socket.SOCK_DGRAM) as udp:
         web.listen(_BACKLOG)
         loop = asyncio.get_running_loop()
         loop.add_reader(udp, Reflector(udp).readable)
-        accepting = asyncio.create_task(_accept(web, tls))
+        accepting = asyncio.create_task(_accept(web, tls, limits))
         try:
             ready(Ports(http=web.getsockname()[1], udp=udp.getsockname()[1]))
             await _first_of(stop.wait(), accepting)
@@ -193,10 +200,10 @@ def _answer(status: bytes, headers: bytes = b"", body: bytes = b"", *, close: bo
 _SMALL = b"".join(hashlib.sha256(b"balise %d" % i).digest() for i in range(SMALL_BYTES // 32))
 
 
-async def _accept(listener: socket.socket, tls: ssl.SSLContext | None) -> None:
-    """Take connections, `MAX_CONNECTIONS` at once, those in their TLS handshake too."""
+async def _accept(listener: socket.socket, tls: ssl.SSLContext | None, limits: Limits) -> None:
+    """Take connections, so many at once, those in their TLS handshake too."""
     loop = asyncio.get_running_loop()
-    free = asyncio.Semaphore(MAX_CONNECTIONS)
+    free = asyncio.Semaphore(limits.connections)
     try:
         async with asyncio.TaskGroup() as connections:
             while True:
@@ -207,7 +214,7 @@ async def _accept(listener: socket.socket, tls: ssl.SSLContext | None) -> None:
                     free.release()
                     await _bear(exc)
                     continue
-                connections.create_task(_serve(sock, tls)).add_done_callback(lambda _: free.release())
+                connections.create_task(_serve(sock, tls, limits)).add_done_callback(lambda _: free.release())
     finally:
         listener.close()
 
@@ -220,25 +227,25 @@ async def _bear(exc: OSError) -> None:
         raise exc
 
 
-async def _serve(sock: socket.socket, tls: ssl.SSLContext | None) -> None:
+async def _serve(sock: socket.socket, tls: ssl.SSLContext | None, limits: Limits) -> None:
     """One connection, from its handshake to its end."""
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(limit=MAX_HEAD_BYTES)
     protocol = asyncio.StreamReaderProtocol(reader)
     try:
-        async with asyncio.timeout(REQUEST_TIMEOUT_S):
+        async with asyncio.timeout(limits.request_s):
             transport, _ = await loop.connect_accepted_socket(lambda: protocol, sock, ssl=tls)
         try:
-            await _converse(reader, asyncio.StreamWriter(transport, protocol, reader, loop))
+            await _converse(reader, asyncio.StreamWriter(transport, protocol, reader, loop), limits)
         finally:
             transport.abort()
     except (OSError, EOFError, TimeoutError, asyncio.LimitOverrunError):
         return  # it was slow, too long, cut off, or no TLS: closed without a word
 
 
-async def _converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    for _ in range(MAX_REQUESTS):
-        async with asyncio.timeout(REQUEST_TIMEOUT_S):
+async def _converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, limits: Limits) -> None:
+    for _ in range(limits.requests):
+        async with asyncio.timeout(limits.request_s):
             head = await reader.readuntil(b"\r\n\r\n")
             answer = answer_request(head[:-4])
             writer.write(answer.data)
@@ -246,7 +253,7 @@ async def _converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) 
         if answer.close:
             break
     writer.close()
-    async with asyncio.timeout(REQUEST_TIMEOUT_S):
+    async with asyncio.timeout(limits.request_s):
         await writer.wait_closed()
 
 

@@ -28,7 +28,7 @@ from balise_agent.probes.context import Context
 from balise_agent.settings import flag, number, text
 
 MOST_ADDRESSES = 3
-"""Tried in turn, each for a quarter of the whole time (of 15 s: SYNs at 0, 1 and 3 s, RFC 6298); the rest has the last."""
+"""Tried in turn, each for a quarter of the whole time (of 15 s: SYNs at 0, 1 and 3 s, RFC 6298)."""
 
 _READ_BYTES = 16_384
 _VERIFY_NOT_YET_VALID, _VERIFY_EXPIRED = 9, 10  # X509_V_ERR_* of OpenSSL
