@@ -50,8 +50,8 @@ def accept(
 ) -> Accepted | Refused | Duplicate:
     """What to do with a command.
 
-    ``now_ms``: UTC, None where the clock is not known; ``probes``: names that may be tested; ``probe``, ``command_key``:
-    this probe's id, and the key that must have signed, if any.
+    ``now_ms``: UTC, None where the clock is not known; ``probes``: names that may be tested; ``probe``,
+    ``command_key``: this probe's id, and the key that must have signed, if any.
     """
     if command_key is not None and not is_signed(command, probe, command_key):
         return Refused(reason="bad_signature")

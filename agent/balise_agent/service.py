@@ -16,7 +16,6 @@ from collections.abc import Awaitable, Callable, Mapping
 log = logging.getLogger(__name__)
 
 
-
 def ready(environ: Mapping[str, str] = os.environ) -> None:
     """The agent measures."""
     notify("READY=1", environ)
