@@ -53,9 +53,9 @@ class Finding:
     details: dict[str, str] = field(default_factory=dict)
 
     def text(self, lang: Lang) -> tuple[str, str]:
-        """The sentence, and what to do."""
+        """The sentence, and what to do: nothing where it works."""
         says, todo = TEXTS[self.code][lang]
-        return says.format_map(self.details), todo.format_map(self.details)
+        return says.format_map(self.details), "" if self.level == "ok" else todo.format_map(self.details)
 
 
 def examine(path: Path, clock: Callable[[AgentConfig | None], Clock]) -> list[Finding]:

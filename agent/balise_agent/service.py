@@ -15,15 +15,9 @@ from collections.abc import Awaitable, Callable, Mapping
 
 log = logging.getLogger(__name__)
 
-
-def ready(environ: Mapping[str, str] = os.environ) -> None:
-    """The agent measures."""
-    notify("READY=1", environ)
-
-
-def stopping(environ: Mapping[str, str] = os.environ) -> None:
-    """The agent was asked to end and does."""
-    notify("STOPPING=1", environ)
+READY = "READY=1"
+STOPPING = "STOPPING=1"
+WATCHDOG = "WATCHDOG=1"
 
 
 def notify(state: str, environ: Mapping[str, str] = os.environ) -> bool:
@@ -54,7 +48,7 @@ def watchdog_s(environ: Mapping[str, str] = os.environ, pid: int | None = None) 
     return None
 
 
-async def watch(
+async def feed_watchdog(
     is_alive: Callable[[], bool],
     environ: Mapping[str, str] = os.environ,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -66,7 +60,7 @@ async def watch(
         return
     while True:
         if is_alive():
-            notify("WATCHDOG=1", environ)
+            notify(WATCHDOG, environ)
         else:
             log.error("not_alive", extra={"then": "systemd restarts the agent"})
         await sleep(every_s)

@@ -47,8 +47,8 @@ def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Manager]
 
 
 def test_readiness_and_the_end_are_said(manager: Manager) -> None:
-    service.ready(manager.environ)
-    service.stopping(manager.environ)
+    assert service.notify(service.READY, manager.environ)
+    assert service.notify(service.STOPPING, manager.environ)
     assert [manager.heard(), manager.heard()] == ["READY=1", "STOPPING=1"]
 
 
@@ -89,14 +89,14 @@ def test_signs_of_life_come_only_while_the_agent_is_alive(manager: Manager) -> N
 
     environ = manager.environ | {"WATCHDOG_USEC": "20000000"}
     with pytest.raises(asyncio.CancelledError):
-        asyncio.run(service.watch(lambda: next(alive), environ, sleep))
+        asyncio.run(service.feed_watchdog(lambda: next(alive), environ, sleep))
     assert [manager.heard(), manager.heard(), manager.has_heard()] == ["WATCHDOG=1", "WATCHDOG=1", False]
     assert slept == [10.0, 10.0, 10.0]
 
 
 def test_without_a_watchdog_the_watch_waits_and_says_nothing(manager: Manager) -> None:
     async def scenario() -> bool:
-        task = asyncio.create_task(service.watch(lambda: True, manager.environ))
+        task = asyncio.create_task(service.feed_watchdog(lambda: True, manager.environ))
         await asyncio.sleep(0)
         done = task.done()
         task.cancel()
