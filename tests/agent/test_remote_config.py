@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from balise_agent import codec, remote_config
 from balise_agent.config import AgentConfig, parse
 from balise_agent.contract import Command, Config
+from balise_agent.probes.dns import DnsSettings
 from balise_agent.probes.reach import ReachTarget
 from balise_agent.remote_config import (
     MOST_TRIALS,
@@ -150,7 +151,7 @@ def test_all_faults_are_reported_with_where_the_operator_wrote_them() -> None:
         "targets.host: unknown key; known are reach, dns, web",
         "plan.batch_s: 0 is not within 1-3600 s",
         "plan.reach.targets: unknown key; it is targets.reach",
-        "plan.dns.colour: unknown key; known are enabled, interval_s, resolvers",
+        f"plan.dns.colour: unknown key; known are {', '.join(f.name for f in fields(DnsSettings))}",
         "plan.dns.interval_s: -1 is not within 1-86400 s",
         "targets.dns[0].name: 'a..b' is not a domain name of 220 characters at most",
         "plan.web: not a table",
