@@ -97,7 +97,7 @@ async def run(settings: ReachSettings, context: Context) -> list[Record]:
     """One window; it lasts ``interval_s``, and up to 2 s more while answers are still awaited."""
     if not settings.targets:
         return []
-    window = _Window(settings, context)
+    window = Window(settings, context)
     try:
         return await window.measure()
     finally:
@@ -157,7 +157,7 @@ def _why_none(echoes: list[Echo]) -> str:
     return max(told, key=told.count) if told and len(told) == len(reasons) else "no_answer"
 
 
-class _Window:
+class Window:
     """The thin shell: sockets, timer, and which answer is whose."""
 
     def __init__(self, settings: ReachSettings, context: Context) -> None:
@@ -166,7 +166,7 @@ class _Window:
         self._token = context.rng.randbytes(icmp.TOKEN_BYTES)
         self._start_s = context.monotonic()
         self._end_s = self._start_s + settings.interval_s
-        self._rungs: list[Rung] = []
+        self.rungs: list[Rung] = []
         self._sockets: dict[tuple[int, str], socket.socket] = {}
         self._awaited: dict[tuple[int, int, int], Echo] = {}  # (family, session, sequence); session 0: ICMP
         self._echoes_asked = 0  # ICMP: one numbering for all rungs, since they share the socket
@@ -206,7 +206,7 @@ class _Window:
             return "no_route"
         session = self._context.rng.randrange(1, 1 << 16) if target.method == "stamp" else 0
         rung = Rung(target=target, address=addresses[0], due_s=self._context.monotonic(), session=session)
-        self._rungs.append(rung)
+        self.rungs.append(rung)
         self._wake.set()
         return rung
 
@@ -219,12 +219,12 @@ class _Window:
 
     async def _send_until_end(self) -> None:
         while (now_s := self._context.monotonic()) < self._end_s:
-            for rung in self._rungs:
+            for rung in self.rungs:
                 if rung.due_s <= now_s:
                     self._send(rung)
                     stalled = (now_s - rung.due_s) // rung.target.every_s  # a late loop leaves a hole, never a burst
                     rung.due_s += rung.target.every_s * (stalled + 1)
-            await self._sleep_until(min([self._end_s, *(rung.due_s for rung in self._rungs)]))
+            await self._sleep_until(min([self._end_s, *(rung.due_s for rung in self.rungs)]))
         self._sending = False
 
     async def _await_stragglers(self) -> None:
@@ -233,7 +233,7 @@ class _Window:
             await self._sleep_until(last_s)
 
     def _last_deadline_s(self) -> float:
-        still = (e.sent.mono_ns / 1e9 for r in self._rungs for e in r.echoes if e.open and e.sent is not None)
+        still = (e.sent.mono_ns / 1e9 for r in self.rungs for e in r.echoes if e.open and e.sent is not None)
         return max(still, default=-ECHO_TIMEOUT_S) + ECHO_TIMEOUT_S
 
     async def _sleep_until(self, when_s: float) -> None:
@@ -314,7 +314,7 @@ class _Window:
         if packet is not None:
             return self._awaited.get((family, packet.session, packet.sequence))
         to = refusal.destination
-        rungs = (r for r in self._rungs if r.echoes and (r.address.host, r.target.port) == to and r.session)
+        rungs = (r for r in self.rungs if r.echoes and (r.address.host, r.target.port) == to and r.session)
         return next((r.echoes[-1] for r in rungs), None)
 
     def _record(self, joining: asyncio.Future[Rung | str], target: ReachTarget, bt_ms: int) -> Record:
