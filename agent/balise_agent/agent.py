@@ -55,6 +55,7 @@ T = TypeVar("T")
 
 MAX_HELD = 10_000  # records held in memory while the disk is full: a week of four probes
 RETRY_S = 5.0  # a full disk is tried again
+FAREWELL_S = 0.8  # for the acks of the last messages; the whole end has 3 s
 TICK_S = 30.0  # trials of a configuration, silence of a session, the last known time
 WITNESS = "BALISE_WITNESS"
 """Environment: a file that gets one line for each record once it is on disk (demo and fault tests)."""
@@ -116,12 +117,26 @@ class Agent:
             task.cancel()
         self._say("stopped", self._version)
         await self._keep(seal=True)
+        await self._last_words()
         await asyncio.to_thread(self._uplink.stop, 1.0)
         await self._on_disk(self._outbox.close)
         self._disk.shutdown()
         for task in failed:
             log.error("part_failed", exc_info=task.exception())
         return 1 if failed else 0
+
+    async def _last_words(self) -> None:
+        """Gives what was just sealed the time of a round trip; what is not acknowledged by then is sent at the next
+        start."""
+        if not self._uplink.is_open:
+            return
+        await self._pump()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FAREWELL_S):
+                while not self._delivery.is_idle():
+                    self._pump_due.clear()
+                    await self._pump_due.wait()
+        await self._keep(seal=False)
 
     # records to disk
 
@@ -133,7 +148,8 @@ class Agent:
         self._queue.put_nowait(Record(measurement="agent_event", target=what, bt_ms=self._clock.bt_ms(), fields=fields))
 
     async def _write(self) -> None:
-        """Commits what is measured at once, and seals when it is due: with a commit where one comes near, so in one sync."""
+        """Commits what is measured at once, and seals when it is due: with a commit where one comes near, so in one
+        sync."""
         while True:
             due_s = self._sealed_s + self._config.batch_s - time.monotonic()
             wait_s = RETRY_S if self._held else max(0.0, due_s)

@@ -75,6 +75,10 @@ class Delivery:
         """Acked messages wait again, so the walk starts over."""
         self._after_id = 0
 
+    def is_idle(self) -> bool:
+        """Whether nothing that was sent still waits for its ack."""
+        return not self._in_flight
+
     def is_silent(self, now_s: float) -> bool:
         """Whether the session looks dead."""
         return bool(self._in_flight) and now_s - self._heard_s > SILENCE_S

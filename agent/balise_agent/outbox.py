@@ -79,13 +79,14 @@ class Outbox:
         tests."""
         self.boot, self._clock, self._max_bytes, self._on_commit = boot, clock, max_bytes, on_commit
         self._last_bt: dict[tuple[str, str], int] = {}
+        self._news: list[str] = []  # what the transaction under way will put on disk
         salvage = None if is_whole(path) else set_aside(path, f"{clock.wall_ms()}-{secrets.token_hex(2)}")
         self._db = connect(path, synchronous=synchronous)
         self._db.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
         self.stream = token(secrets.token_bytes(16))
         self._off = _int(self.get(f"offset:{boot}"))
         self._next_id, self._unacked, self._first_undated = 1, 0, 1
-        with self._db:
+        with self._transaction():
             self._start_stream(salvage)
         self._next_id, self._unacked, self._first_undated = self._survey()
         self.seal()
@@ -105,8 +106,6 @@ class Outbox:
             self._mark(acked)
             if seal:
                 self._seal()
-        if self._on_commit is not None and fresh:
-            self._on_commit([self._witness(record) for record in fresh])
 
     def seal(self) -> None:
         """Makes messages of what is pending, dates what can be dated, applies the bounds."""
@@ -216,12 +215,15 @@ class Outbox:
     def _transaction(self) -> Iterator[None]:
         """One commit; what is counted in memory goes back with it where the disk refuses."""
         counted = (self._off, self._next_id, self._unacked, self._first_undated)
+        self._news.clear()
         try:
             with self._db:
                 yield
         except BaseException:
             self._off, self._next_id, self._unacked, self._first_undated = counted
             raise
+        if self._on_commit is not None and self._news:
+            self._on_commit(tuple(self._news))
 
     def _note(self, key: str, value: str) -> None:
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
@@ -231,6 +233,7 @@ class Outbox:
 
     def _insert(self, records: Iterable[Record]) -> None:
         for record in records:
+            self._news.append(self._witness(record))
             row = PendingRow(boot=self.boot, off_ms=self._off, bt_ms=record.bt_ms, record=record_text(record))
             self._insert_row(replace(row, crc=row.checksum()))
 
@@ -276,8 +279,8 @@ class Outbox:
         self._write(replace(row, crc=row.checksum()))
 
     def _write(self, row: Row) -> None:
-        sql = "INSERT INTO outbox VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)"
-        self._db.execute(sql, (self._next_id, *row.covered(), row.crc))
+        sql = "INSERT INTO outbox VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?)"
+        self._db.execute(sql, (self._next_id, *row.covered(), row.crc, self._clock.wall_ms()))
         self._next_id += 1
         self._unacked += 1
 

@@ -99,7 +99,8 @@ class NamedContext(ssl.SSLContext):
 
 
 def tls_context(name: str, ca_file: str | None, cert_file: str | None, key_file: str | None) -> NamedContext:
-    """TLS 1.2+, the server's certificate checked against ``name``. OSError, ssl.SSLError: a file that cannot be used."""
+    """TLS 1.2+, the server's certificate checked against ``name``. OSError, ssl.SSLError: a file that cannot be used.
+    TLS 1.2+, the server's certificate checked against ``name``. OSError, ssl.SSLError: a file that cannot be used."""
     context = NamedContext(ssl.PROTOCOL_TLS_CLIENT)
     context.name = name
     context.minimum_version = ssl.TLSVersion.TLSv1_2

@@ -17,3 +17,7 @@ def main() -> int:
 
 def _is_ours(module: str | None) -> bool:
     return module is None or module.partition(".")[0] in {"balise_agent", "balise_collector"}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

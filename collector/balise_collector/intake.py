@@ -69,6 +69,7 @@ class Intake:
         self._why = ""
         self.is_open = False
         self.disk_ok = True
+        self.damaged = False  # SQLite called the journal malformed: nothing more can be kept in it
         self.oldest_unacked_s: float | None = None  # monotonic time at which the oldest uncommitted message came
 
     def run(self) -> None:
@@ -210,6 +211,11 @@ class Intake:
                 log.error("journal_refuses", extra={"why": str(exc), "messages": len(batch)})
                 if self._stop.wait(RETRY_S):
                     return
+            except sqlite3.DatabaseError as exc:
+                self.damaged = True
+                log.error("journal_malformed", extra={"why": str(exc)})
+                self._stop.set()
+                return
         self.disk_ok, self.oldest_unacked_s = True, None
         for message in came:
             client.ack(message.mid, message.qos)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import secrets
 import sqlite3
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,7 @@ class Journal:
         self.name = str(self._db.execute("SELECT v FROM meta WHERE k = 'journal'").fetchone()[0])
         self._streams: dict[tuple[str, str], int] = {}
         self._heads: dict[int, tuple[int, str]] = {}
+        self._names: dict[int, tuple[str, str]] = {}
         self._places: dict[Place, str] = {}
         self._known_places: dict[str, Place] = {}
         self.damaged = 0
@@ -74,8 +75,8 @@ class Journal:
         except BaseException:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
-            self._streams.clear()
-            self._heads.clear()
+            for remembered in (self._streams, self._heads, self._names):
+                remembered.clear()
             raise
 
     # inside a transaction: what came
@@ -146,17 +147,17 @@ class Journal:
         """Rows above an id, in order, and the last id looked at; less erased rows, and damaged ones, counted in
         ``damaged``."""
         sql = (
-            "SELECT j.id, probe, stream, stream_id, seq, received_ms, ts_ms, retention, place, body, crc"
-            " FROM journal j JOIN stream s ON s.id = j.stream_id WHERE j.id > ? ORDER BY j.id LIMIT ?"
+            "SELECT id, stream_id, seq, received_ms, ts_ms, retention, place, body, crc"
+            " FROM journal WHERE id > ? ORDER BY id LIMIT ?"
         )
         found: list[Entry] = []
         last = after_id
         for row in self._db.execute(sql, (after_id, limit)):
-            last, probe, stream, *kept, crc = row
-            _, seq, received_ms, ts_ms, retention, place, body = kept
-            if body is not None and crc == _crc(*kept):
-                entry = Entry(last, probe, stream, seq, received_ms, ts_ms, retention, self._place(place), body)
-                found.append(entry)
+            last, *kept, crc = row
+            stream_id, seq, received_ms, ts_ms, retention, place, body = kept
+            whose = self._whose(stream_id)
+            if body is not None and whose is not None and crc == _crc(*kept):
+                found.append(Entry(last, *whose, seq, received_ms, ts_ms, retention, self._place(place), body))
             elif body is not None:
                 self.damaged += 1
         return found, last
@@ -188,6 +189,11 @@ class Journal:
         found = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (feed,)).fetchone()
         return 0 if found is None else int(found[0])
 
+    def newest_ms(self) -> int | None:
+        """When the newest row came; None where there is none."""
+        found = self._db.execute("SELECT received_ms FROM journal ORDER BY id DESC LIMIT 1").fetchone()
+        return None if found is None else int(found[0])
+
     def counts(self) -> dict[str, int]:
         """What stands in the journal, by kind; counts that outlive the process beside."""
         sizes = {
@@ -204,6 +210,10 @@ class Journal:
         names = ("id", "probe", "reason", "detail", "received_ms", "bytes")
         sql = "SELECT id, probe, reason, detail, received_ms, length(payload) FROM dead_letter ORDER BY id"
         return [dict(zip(names, row, strict=True)) for row in self._db.execute(sql)]
+
+    def dead_letter_reasons(self) -> dict[str, int]:
+        """How many are kept, by reason."""
+        return dict(self._db.execute("SELECT reason, count(*) FROM dead_letter GROUP BY reason ORDER BY reason"))
 
     def dead_letter(self, id_: int) -> tuple[str, bytes] | None:
         """Probe and payload of one."""
@@ -255,14 +265,31 @@ class Journal:
         self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return len(ids)
 
+    def restore(self, table: str, columns: str, row: Sequence[Any]) -> bool:
+        """Puts a row of a damaged journal into this one where it is whole; False where it is not, or is here already.
+        Puts a row of a damaged journal into this one where it is whole; False where it is not, or is here already."""
+        covered, crc = row[:-1], row[-1]
+        if table == "stream":
+            covered = covered[1:]
+        if table in ("stream", "journal", "orphan", "derived") and crc != _crc(*covered):
+            return False
+        marks = ", ".join("?" * len(row))
+        try:
+            self._db.execute(f"INSERT INTO {table}({columns}) VALUES ({marks})", row)  # noqa: S608 - names of ours
+        except sqlite3.IntegrityError:
+            return False
+        return True
+
     # parts of a transaction
 
     def _stream_id(self, probe: str, stream: str, previous: str | None) -> int:
         key = (probe, stream)
         found = self._streams.get(key)
         if found is None:
-            self._db.execute("INSERT OR IGNORE INTO stream(probe, stream) VALUES (?, ?)", key)
             row = self._db.execute("SELECT id FROM stream WHERE probe = ? AND stream = ?", key).fetchone()
+            if row is None:
+                sql = "INSERT INTO stream(probe, stream, crc) VALUES (?, ?, ?) RETURNING id"
+                row = self._db.execute(sql, (*key, _crc(*key))).fetchone()
             found = self._streams[key] = int(row[0])
         if previous is not None:
             self._db.execute("UPDATE stream SET previous = ? WHERE id = ?", (previous, found))
@@ -297,6 +324,16 @@ class Journal:
         if after is not None:
             linked = chain_next(message.chain, message.seq + 1, after[0], after[1]) == after[2]
             self._db.execute("UPDATE chain SET link = ? WHERE stream_id = ? AND seq = ?", (linked, *where))
+
+    def _whose(self, stream_id: int) -> tuple[str, str] | None:
+        """Probe and stream of an id; None where that row is damaged or gone."""
+        known = self._names.get(stream_id)
+        if known is None:
+            row = self._db.execute("SELECT probe, stream, crc FROM stream WHERE id = ?", (stream_id,)).fetchone()
+            if row is None or row[2] != _crc(row[0], row[1]):
+                return None
+            known = self._names[stream_id] = (row[0], row[1])
+        return known
 
     def _place(self, text: str) -> Place:
         known = self._known_places.get(text)

@@ -94,10 +94,12 @@ class Directory:
         with database.reading(self._engine) as connection:
             return sites.load(connection, at_ms)
 
-    def add_probes(self, new: Sequence[str], *, now_ms: int) -> None:
-        """Ids from `draw_ids`."""
+    def add_probes(self, new: Sequence[str], *, now_ms: int, home: str = "", from_ms: int = 0) -> None:
+        """Ids from `draw_ids`; where a home is given, all are assigned to it from that date on."""
         with database.writing(self._engine) as connection:
             probes.add(connection, new, now_ms)
+            for probe in new if home else ():
+                probes.assign(connection, Assignment(probe=probe, home=home, from_ms=from_ms))
 
     def revoke_probe(self, probe: str, *, now_ms: int) -> None:
         with database.writing(self._engine) as connection:

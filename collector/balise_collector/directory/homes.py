@@ -134,7 +134,7 @@ def _put_plant(connection: Connection, inventory: Inventory) -> None:
             connection.execute(
                 update(pons).where(pons.c.code == code, pons.c.olt != pon.olt).values(olt=None, card=None)
             )
-    segments = dict(connection.execute(select(pons.c.code, pons.c.segment)).tuples().all())
+    segments = {row.code: row.segment for row in connection.execute(select(pons))}
     _put(
         connection,
         pons,

@@ -15,7 +15,7 @@ def load(connection: Connection, at_ms: int) -> dict[str, Site]:
     """By probe, those that stand somewhere and are not revoked."""
     inventory = homes.load(connection)
     places = probes.load_places(connection)
-    segments = dict(connection.execute(select(pons.c.code, pons.c.segment)).tuples().all())
+    segments = {row.code: row.segment for row in connection.execute(select(pons))}
     found: dict[str, Site] = {}
     for probe in probes.load(connection, at_ms):
         if probe.assigned is None or probe.revoked_ms is not None:

@@ -1,0 +1,32 @@
+"""What did the operator ask for? Each command is in its own file of `commands/`.
+
+Exit status: 0 it worked; 1 it was tried and did not; 2 it could not be tried: usage, configuration, a file.
+"""
+
+from __future__ import annotations
+
+import typer
+
+from balise_collector.commands import broker, dead_letters, demo, homes, probes, serve, status, target
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Balise's server: collects what probes measure in homes, keeps it, and says what is wrong and where.",
+)
+for name, part in (
+    ("homes", homes.app),
+    ("probes", probes.app),
+    ("broker", broker.app),
+    ("dead-letters", dead_letters.app),
+):
+    app.add_typer(part, name=name)
+for command in (demo.demo, serve.serve, status.status, status.command, target.target):
+    app.command()(command)
+
+
+def main() -> int:
+    """The command line; it ends the process itself, as Typer does."""
+    app()
+    return 0

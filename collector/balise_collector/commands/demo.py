@@ -1,0 +1,162 @@
+"""`balise demo`: what does it show, and how does it end?
+
+Rule 1: it looks at the real programs from outside; all that it prints is read from files that they wrote.
+Rule 2: whatever ends it, what it started is ended too.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sqlite3
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.live import Live
+
+from balise_collector.demo import picture
+from balise_collector.demo.programs import DemoError, Programs
+from balise_collector.demo.tally import Tally, tally
+from balise_collector.store import Point
+from balise_collector.store.chunks import open_reader
+
+LOOK_S = 0.5
+SETTLE_S = 15.0  # how long the store is given at the end to take what the journal has
+STALE_MS = 120_000
+
+
+def demo(
+    seconds: Annotated[float | None, typer.Option(min=1, help="End by itself after that long.")] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print what became of each record as one JSON object.")
+    ] = False,
+    folder: Annotated[
+        Path | None, typer.Option("--dir", help="Keep all files there; default: a temporary folder.")
+    ] = None,
+) -> None:
+    """Show the whole path on this machine: a broker, a target, the collector, and one real agent that measures them."""
+    with _folder(folder) as where, _ended_by_sigterm():
+        programs = Programs(where)
+        try:
+            programs.start()
+            _watch(programs, seconds, live=not as_json)
+            found = _finish(programs)
+        except DemoError as exc:
+            typer.echo(f"balise: {exc}", err=True)
+            raise typer.Exit(2) from exc
+        finally:
+            programs.end_all()
+    if as_json:
+        typer.echo(json.dumps(found.as_json()))
+    else:
+        _say(found)
+    raise typer.Exit(0 if found.lost == found.duplicated == 0 else 1)
+
+
+def _watch(programs: Programs, seconds: float | None, *, live: bool) -> None:
+    """Until the time is over or Ctrl-C; a table on a terminal, a line every 10 s elsewhere."""
+    until_s = None if seconds is None else time.monotonic() + seconds
+    console = Console(stderr=not live)
+    with suppress(KeyboardInterrupt):
+        if live and console.is_terminal:
+            with Live(console=console, auto_refresh=False, screen=False) as screen:
+                for left_s in _looks(until_s, LOOK_S):
+                    now_ms = time.time_ns() // 1_000_000
+                    screen.update(
+                        picture.picture(_last(programs, now_ms), look(programs), now_ms, left_s), refresh=True
+                    )
+            return
+        for left_s in _looks(until_s, 10.0):
+            path, left = look(programs), "" if left_s is None else f", {left_s:.0f} s left"
+            console.print(f"{path.measured} measured, {path.waiting} waiting, {path.lag_rows} rows behind{left}")
+
+
+def _looks(until_s: float | None, every_s: float) -> Iterator[float | None]:
+    while until_s is None or time.monotonic() < until_s:
+        left_s = None if until_s is None else until_s - time.monotonic()
+        yield left_s
+        time.sleep(every_s if left_s is None else max(0.0, min(every_s, until_s - time.monotonic() if until_s else 0)))
+
+
+def look(programs: Programs) -> picture.Path:
+    """Where records are now, from the files."""
+    outbox, journal = programs.state / "outbox.db", programs.data / "journal.db"
+    last = _count(journal, "SELECT coalesce(max(id), 0) FROM journal")
+    done = _count(journal, "SELECT coalesce(max(id), 0) FROM cursor WHERE consumer = 'store:journal'")
+    return picture.Path(
+        measured=_lines(programs.witness),
+        waiting=_count(outbox, "SELECT (SELECT count(*) FROM pending) + count(*) FROM outbox WHERE acked IS NULL"),
+        acknowledged=_count(outbox, "SELECT count(*) FROM outbox WHERE acked IS NOT NULL"),
+        journal=_count(journal, "SELECT count(*) FROM journal"),
+        lag_rows=max(0, last - done),
+        dead_letters=_count(journal, "SELECT count(*) FROM dead_letter"),
+        programs_down=programs.ended(),
+    )
+
+
+def _finish(programs: Programs) -> Tally:
+    """Ends the agent, lets the store catch up, compares."""
+    programs.end("agent")
+    until_s = time.monotonic() + SETTLE_S
+    while look(programs).lag_rows > 0 and time.monotonic() < until_s:
+        time.sleep(0.1)
+    programs.end_all()
+    return tally(programs.data, [(programs.probe, programs.witness, programs.state / "outbox.db")])
+
+
+def _last(programs: Programs, now_ms: int) -> list[Point]:
+    try:
+        with closing(open_reader(programs.data / "store")) as reader:
+            return [
+                p for p in reader.latest(since_ms=now_ms - STALE_MS) if p.measurement not in ("platform", "presence")
+            ]
+    except (OSError, sqlite3.Error):
+        return []  # the store is not there yet
+
+
+def _count(path: Path, sql: str) -> int:
+    try:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)) as db:
+            return int(db.execute(sql).fetchone()[0])
+    except sqlite3.Error:
+        return 0  # the program that makes the file has just begun
+
+
+def _lines(path: Path) -> int:
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def _say(found: Tally) -> None:
+    delay = (
+        "" if found.delay_p95_ms is None else f"; from sealing to committed, 95 of 100 within {found.delay_p95_ms} ms"
+    )
+    typer.echo(
+        f"{found.measured} records measured, {found.stored} stored, {found.waiting} still with the agent: "
+        f"{found.lost} lost, {found.duplicated} duplicated, {found.dead_letters} dead letters{delay}."
+    )
+
+
+@contextmanager
+def _folder(given: Path | None) -> Iterator[Path]:
+    if given is not None:
+        given.mkdir(parents=True, exist_ok=True)
+        yield given.absolute()
+        return
+    with tempfile.TemporaryDirectory(prefix="balise-demo-") as made:
+        yield Path(made)
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """SIGTERM ends it as Ctrl-C does."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,89 @@
+"""`balise status` and `balise command`: how is it, and what shall a probe do?"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from balise_agent.contract import COMMAND_KINDS, Command
+from balise_collector.commands.options import DEFAULT_DATA, AsJson, Data, DirectoryUrl, directory, now_ms, stop
+from balise_collector.fleet import Fleet, new_command_id
+from balise_collector.status import Status, look
+
+_MINUTE_MS = 60_000
+_ARGS = 'As JSON: {"probe": "dns"} to test, {"stream": S, "from_seq": N} to replay, {"seconds": N} to pause.'
+
+
+def status(as_json: AsJson = False, data: Data = DEFAULT_DATA, url: DirectoryUrl = "") -> None:
+    """Say how the whole of it is: exit status 0 where all is well, 1 where something is to be done."""
+    with directory(data, url) as opened:
+        found = look(data, opened, now_ms())
+    if as_json:
+        typer.echo(json.dumps(found.as_json()))
+    else:
+        _print(found)
+    raise typer.Exit(0 if found.is_well() else 1)
+
+
+def command(
+    probe: Annotated[str, typer.Argument(metavar="PROBE", help="The probe's id.")],
+    kind: Annotated[str, typer.Argument(help=", ".join(COMMAND_KINDS))],
+    args: Annotated[str, typer.Option(help=_ARGS)] = "{}",
+    minutes: Annotated[int, typer.Option(min=1, max=1440, help="The probe refuses it when it comes later.")] = 10,
+    data: Data = DEFAULT_DATA,
+) -> None:
+    """Ask a probe that is online to test, replay, pause or resume; its progress comes back as records."""
+    kinds = {known: known for known in COMMAND_KINDS}
+    if kind not in kinds:
+        stop(f"{kind!r} is no command; allowed: {', '.join(COMMAND_KINDS)}")
+    try:
+        parsed = json.loads(args)
+    except ValueError as exc:
+        stop(f"--args: {exc}")
+    if not isinstance(parsed, dict):
+        stop("--args: a JSON object is needed")
+    asked = Command(id=new_command_id(), kind=kinds[kind], expires_ms=now_ms() + minutes * _MINUTE_MS, args=parsed)
+    Fleet(data / "fleet.db").ask(probe, asked)
+    typer.echo(asked.id)
+
+
+def lines(found: Status) -> list[tuple[str, str]]:
+    """What is shown, as (what, how it is)."""
+    age = "none yet" if found.last_message_age_s is None else f"{found.last_message_age_s:.0f} s ago"
+    problems = "not running" if found.problems is None else "; ".join(found.problems) or "runs, all is well"
+    probes = found.probes
+    rows = [
+        ("collector", problems),
+        ("probes", f"{probes['assigned']} assigned, {probes['online']} online, {probes['heard_5_min']} heard in 5 min"),
+        ("last message", age),
+        ("journal", f"{found.journal['last_id']} rows in all, {found.journal['bytes'] / 1e6:.1f} MB"),
+        *((f"  {name}", f"{lag} rows behind") for name, lag in found.lag_rows.items()),
+        ("disk", f"{found.disk_free_bytes / 1e9:.1f} GB free"),
+        ("dead letters", _counts(found.dead_letters)),
+        ("orphans", _counts(found.orphans)),
+        ("chain", f"{found.journal['chain_broken']} messages that do not follow on"),
+    ]
+    if "journal_damaged" in found.journal:
+        rows.append(("damage", f"journal rebuilt, {found.journal.get('journal_rows_lost', 0)} rows missing"))
+    return [*rows, ("probes said", _counts(found.said) + " in 24 h")]
+
+
+def _counts(counts: object) -> str:
+    items = dict(counts).items() if isinstance(counts, dict) else ()
+    return ", ".join(f"{name} {n}" for name, n in items) or "none"
+
+
+def _print(found: Status) -> None:
+    console = Console()
+    if not console.is_terminal:
+        for what, value in lines(found):
+            typer.echo(f"{what}\t{value}")
+        return
+    table = Table(show_header=False, title="Balise")
+    for what, value in lines(found):
+        table.add_row(what, value)
+    console.print(table)

@@ -1,0 +1,1 @@
+"""What does a newcomer see? The real programs on loopback, with short intervals, looked at from outside."""

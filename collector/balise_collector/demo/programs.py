@@ -1,0 +1,238 @@
+"""Which programs make up the demo, and with which configuration does each start?
+
+Broker, target, collector and one agent that measures them: the programs that an operator runs, each a process of its
+own, nothing simulated. The agent's batches are sealed each second and its windows are short, so that one sees
+something soon.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from balise_collector import broker
+from balise_collector.directory import Consent, Directory, Home, Inventory, Line, Offer, Pon, sqlite_url
+
+READY_S = 20.0
+END_S = 5.0
+WITNESS = "BALISE_WITNESS"
+BASE_OFFER_BPS = 10_000_000  # what the base offer was announced at
+
+
+class DemoError(Exception):
+    """The demo cannot be shown here, in one line."""
+
+
+@dataclass(slots=True)
+class Programs:
+    """The running programs and where their files are; `start` in this order, `end` in the other."""
+
+    folder: Path
+    probe: str = ""
+    home: str = ""
+    running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    @property
+    def data(self) -> Path:
+        """DATA of the collector."""
+        return self.folder / "data"
+
+    @property
+    def state(self) -> Path:
+        """STATE of the agent."""
+        return self.folder / "agent"
+
+    @property
+    def witness(self) -> Path:
+        """A line for each record, written by the agent once it is on disk."""
+        return self.folder / "witness.jsonl"
+
+    def start(self) -> None:
+        """Everything, each once the one before it answers. DemoError: one of them does not."""
+        files = prepare_broker(self.data)
+        self.probe, self.home, password = prepare_directory(self.data, files)
+        self.start_broker(files)
+        http, udp = self.start_target()
+        self.start_collector()
+        self.state.mkdir(parents=True, exist_ok=True)
+        write_agent_config(self.folder / "agent.toml", self.state, files, self.probe, password, http=http, udp=udp)
+        self.start_agent()
+
+    def start_broker(self, files: broker.BrokerFiles) -> None:
+        """mosquitto, as Debian ships it."""
+        program = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+        if program is None:
+            raise DemoError("mosquitto is not installed: sudo deploy/setup-debian.sh demo")
+        self.run("broker", [program, "-c", str(files.conf)])
+        self.wait("broker", lambda: _answers(files.host, files.port))
+
+    def start_target(self) -> tuple[int, int]:
+        """`balise target`; its HTTP and UDP ports."""
+        options = ["--listen", "127.0.0.1", "--port", "0", "--udp-port", "0", "--json"]
+        self.run("target", [*_balise(), "target", *options])
+        log = self.log("target")
+        self.wait("target", lambda: log.read_text().startswith("{") and log.read_text().endswith("\n"))
+        ports = json.loads(log.read_text().splitlines()[0])
+        return int(ports["http"]), int(ports["udp"])
+
+    def start_collector(self) -> None:
+        """`balise serve`."""
+        with suppress(FileNotFoundError):
+            (self.data / "serve.json").unlink()
+        self.run("collector", [*_balise(), "serve", "--data", str(self.data), "--http-port", "0"])
+        self.wait("collector", (self.data / "serve.json").exists)
+
+    def start_agent(self) -> None:
+        """`balise-agent run`."""
+        command = [sys.executable, "-m", "balise_agent.cli", "run", "--config", str(self.folder / "agent.toml")]
+        self.run("agent", command, {WITNESS: str(self.witness)})
+
+    def run(self, name: str, command: list[str], environ: Mapping[str, str] | None = None) -> None:
+        """Starts one program, with its output in a file; Ctrl-C is ours to pass on, so it has a session of its own."""
+        with self.log(name).open("ab") as log:
+            self.running[name] = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **(environ or {})},
+                start_new_session=True,
+            )
+
+    def wait(self, name: str, is_ready: Callable[[], bool]) -> None:
+        """Until it answers. DemoError: it ended, or it takes too long."""
+        until_s = time.monotonic() + READY_S
+        while not is_ready():
+            if self.running[name].poll() is not None or time.monotonic() > until_s:
+                last = self.log(name).read_text(errors="replace").strip().splitlines()[-3:]
+                raise DemoError(f"{name} does not start: {' / '.join(last)}")
+            time.sleep(0.05)
+
+    def log(self, name: str) -> Path:
+        """Where a program's output goes."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / f"{name}.log"
+        path.touch()
+        return path
+
+    def ended(self) -> list[str]:
+        """Names of programs that are not running any more."""
+        return [name for name, process in self.running.items() if process.poll() is not None]
+
+    def end(self, name: str, number: int = signal.SIGTERM) -> None:
+        """Ends one program, whether it likes to or not."""
+        process = self.running.pop(name, None)
+        if process is None:
+            return
+        process.send_signal(number)
+        try:
+            process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def end_all(self) -> None:
+        """The agent first, so that what it says last is still heard."""
+        for name in ("agent", "collector", "target", "broker"):
+            self.end(name)
+
+
+def prepare_broker(data: Path) -> broker.BrokerFiles:
+    """A broker's files on a free port of loopback, without persistence: nothing rests on it."""
+    try:
+        return broker.init(data / "broker", port=free_port(), persistence=False)
+    except broker.BrokerError as exc:
+        raise DemoError(str(exc)) from exc
+
+
+def prepare_directory(data: Path, files: broker.BrokerFiles) -> tuple[str, str, str]:
+    """One home on the base offer that agrees to be measured, and a probe in it: probe, home, password."""
+    now_ms = time.time_ns() // 1_000_000
+    with Directory(sqlite_url(data)) as directory:
+        probe, home = directory.draw_ids(2)
+        password = broker.new_password()
+        directory.import_homes(_inventory(home, now_ms))
+        directory.add_probes([probe], now_ms=now_ms)
+        directory.assign(probe, from_ms=now_ms - 60_000, home=home)
+    broker.add_probe(files.dynsec, probe, password)
+    return probe, home, password
+
+
+def _inventory(home: str, now_ms: int) -> Inventory:
+    since_ms = now_ms - 60_000
+    line = Line(from_ms=since_ms, pon="pon-demo", offer="base")
+    consent = Consent(purpose="mesure", given_ms=since_ms, text="demo")
+    return Inventory(
+        homes={home: Home(id=home, building="demo", lines=(line,), consents=(consent,))},
+        buildings={"demo": ""},
+        pons={"pon-demo": Pon()},
+        offers={"base": Offer(operator="demo", down_bps=BASE_OFFER_BPS, up_bps=BASE_OFFER_BPS)},
+    )
+
+
+def write_agent_config(
+    path: Path, state: Path, files: broker.BrokerFiles, probe: str, password: str, *, http: int, udp: int
+) -> None:
+    """The agent's TOML: every probe of it, against the target and this machine."""
+    path.write_text(
+        f"""\
+[agent]
+state_dir = "{state}"
+batch_s = 1
+clock = "trust"
+
+[broker]
+host = "{files.host}"
+port = {files.port}
+tls = false
+username = "{probe}"
+password = "{password}"
+
+[probe]
+id = "{probe}"
+
+[reach]
+interval_s = 2
+targets = [
+  {{ label = "op", host = "127.0.0.1", method = "stamp", port = {udp}, every_s = 0.2 }},
+  {{ label = "gw", host = "127.0.0.1", method = "icmp", every_s = 0.5 }},
+]
+
+[web]
+interval_s = 2
+objects = [{{ label = "target", url = "http://127.0.0.1:{http}/small" }}]
+
+[host]
+interval_s = 2
+"""
+    )
+    path.chmod(0o600)
+
+
+def free_port() -> int:
+    """A TCP port of loopback that nobody has now."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def _answers(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), 1).close()
+    except OSError:
+        return False
+    return True
+
+
+def _balise() -> list[str]:
+    return [sys.executable, "-m", "balise_collector.entry"]

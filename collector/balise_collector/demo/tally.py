@@ -1,0 +1,135 @@
+"""What became of each record that was measured?
+
+The agent's witness says what was on its disk, the store says what is kept: two files written by two programs, compared
+key by key, never counters of the path between them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+from collections.abc import Iterable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from balise_agent.catalogue import CATALOGUE
+from balise_collector.store.chunks import ChunkReader, open_reader
+
+Key = tuple[str, str, int]
+"""Measurement, target, ts_ms: with the probe, a point's natural key."""
+
+_ALL_MS = 2**43  # beyond any date that a record may carry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """Records of all agents. ``delivered``: acknowledged to an agent; ``waiting``: measured, still in an outbox.
+
+    ``duplicated``: kept under a key that nobody measured; ``lost``: measured, in no outbox and not kept.
+    """
+
+    measured: int
+    delivered: int
+    stored: int
+    waiting: int
+    lost: int
+    duplicated: int
+    dead_letters: int
+    delay_p95_ms: int | None
+
+    def as_json(self) -> dict[str, Any]:
+        """One object, as `balise demo --json` prints it."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+def tally(data: Path, agents: Iterable[tuple[str, Path, Path]]) -> Tally:
+    """Over (probe, witness, outbox) of each agent, once nothing moves any more."""
+    measured = stored = waiting = lost = duplicated = 0
+    delays: list[int] = []
+    with closing(open_reader(data / "store")) as reader:
+        for probe, witness, outbox in agents:
+            keys, kept = witnessed(witness), keys_of(reader, probe)
+            held = in_outbox(outbox)
+            measured += len(keys)
+            stored += len(keys & kept)
+            waiting += held
+            lost += max(0, len(keys - kept) - held)
+            duplicated += len(kept - keys)
+            delays += delays_ms(data / "journal.db", outbox)
+    return Tally(
+        measured=measured,
+        delivered=measured - waiting,
+        stored=stored,
+        waiting=waiting,
+        lost=lost,
+        duplicated=duplicated,
+        dead_letters=_one(data / "journal.db", "SELECT count(*) FROM dead_letter"),
+        delay_p95_ms=nearest_rank(delays, 0.95),
+    )
+
+
+def witnessed(path: Path) -> set[Key]:
+    """The keys of a witness file; a line cut short by a kill was not yet promised to anybody."""
+    keys: set[Key] = set()
+    for line in path.read_text().splitlines() if path.exists() else ():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if row["ts_ms"] is not None:
+            keys.add((row["measurement"], row["target"], row["ts_ms"]))
+    return keys
+
+
+def keys_of(reader: ChunkReader, probe: str) -> set[Key]:
+    """The keys that the store keeps of a probe's own records, less what an agent says unasked of itself and its file.
+    The keys that the store keeps of a probe's own records, less what an agent says unasked of itself and its file."""
+    return {
+        (point.measurement, point.target, point.ts_ms)
+        for series in reader.series()
+        if series.probe == probe and CATALOGUE[series.measurement].writer == "probe"
+        for point in reader.read(series.home, series.measurement, series.target, 0, _ALL_MS)
+        if point.probe == probe
+    }
+
+
+def in_outbox(path: Path) -> int:
+    """Records that an outbox holds and that were not acknowledged."""
+    pending = _one(path, "SELECT count(*) FROM pending")
+    return pending + sum(records for _, _, acked, records, _ in _messages(path) if not acked)
+
+
+def delays_ms(journal: Path, outbox: Path) -> list[int]:
+    """From sealing to the commit that took it, of each message of an outbox."""
+    sql = "SELECT s.stream, j.seq, min(j.received_ms) FROM journal j JOIN stream s ON s.id = j.stream_id GROUP BY 1, 2"
+    with closing(_open(journal)) as db:
+        received = {(stream, seq): ms for stream, seq, ms in db.execute(sql)}
+    sealed = {(stream, seq): ms for stream, seq, _, _, ms in _messages(outbox)}
+    return [received[key] - ms for key, ms in sealed.items() if key in received]
+
+
+def nearest_rank(values: Iterable[int], p: float) -> int | None:
+    """The smallest value that a share p of them does not exceed; None of none."""
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(p * len(ordered)) - 1)] if ordered else None
+
+
+def _messages(path: Path) -> list[tuple[str, int, bool, int, int]]:
+    """Stream, seq, acked, records, sealed at, of each message of an outbox."""
+    from balise_collector import wire
+
+    with closing(_open(path)) as db:
+        rows = db.execute("SELECT stream, seq, acked IS NOT NULL, body, sealed_ms FROM outbox").fetchall()
+    return [(stream, seq, bool(acked), len(wire.records(body)), ms) for stream, seq, acked, body, ms in rows]
+
+
+def _one(path: Path, sql: str) -> int:
+    with closing(_open(path)) as db:
+        return int(db.execute(sql).fetchone()[0])
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)

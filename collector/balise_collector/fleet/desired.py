@@ -1,0 +1,56 @@
+"""Which configuration should a probe have, given where it stands and what the operator set for the fleet?
+
+Pure. ``DATA/fleet.toml`` holds ``[plan]`` (``batch_s``, ``mode``, a table a probe) and ``[targets]`` (peers by probe),
+as the contract's configuration carries them; a probe refuses what it cannot use and says why in an ``agent_event``.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from balise_agent.contract import Config
+from balise_collector.directory import Site
+
+
+class FleetError(Exception):
+    """The fleet's settings cannot be used, in one line for their author."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetSettings:
+    """What every probe is told alike."""
+
+    plan: Mapping[str, Any] = field(default_factory=dict)
+    targets: Mapping[str, Any] = field(default_factory=dict)
+
+
+def load_settings(path: Path) -> FleetSettings:
+    """The file's settings; none where there is no file. FleetError: it cannot be read."""
+    if not path.exists():
+        return FleetSettings()
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as exc:
+        raise FleetError(f"{path}: {exc}") from exc
+    unknown = raw.keys() - {"plan", "targets"}
+    wrong = [name for name in ("plan", "targets") if not isinstance(raw.get(name, {}), dict)]
+    if unknown or wrong:
+        raise FleetError(f"{path}: {', '.join([*unknown, *wrong])}: known are the tables [plan] and [targets]")
+    return FleetSettings(plan=raw.get("plan", {}), targets=raw.get("targets", {}))
+
+
+def desired(site: Site, settings: FleetSettings, version: int) -> Config:
+    """The configuration of the probe at that site. A place is no home: it agrees to be measured by standing there."""
+    offer = site.offer
+    return Config(
+        version=version,
+        consent=site.kind == "place" or "mesure" in site.consents,
+        segment=site.segment,
+        plan=settings.plan,
+        contract={} if offer is None else {"down_bps": offer.down_bps, "up_bps": offer.up_bps},
+        targets=settings.targets,
+    )

@@ -1,0 +1,242 @@
+"""What does the collector start, in which order, and how does it stop?
+
+The main thread runs the intake; one thread looks after the directory, the fleet and the platform's own rows; one
+answers /metrics and /healthz; the consumers are a process of their own.
+
+Rule 1: SIGTERM and Ctrl-C: what was read is committed, and nothing else is taken; nothing is lost without it either.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import signal
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from balise_collector import broker, metrics
+from balise_collector.directory import Directory
+from balise_collector.fleet import Fleet, FleetError, load_settings
+from balise_collector.ingest import Ingest
+from balise_collector.intake import Broker, Intake
+from balise_collector.journal import Journal
+from balise_collector.journal_salvage import mark_damaged, open_journal
+
+log = logging.getLogger(__name__)
+
+LOOK_S = 1.0  # how soon a change of the directory, a command or a dead consumer is seen
+PLATFORM_S = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeSettings:
+    """``data``: DATA; ``directory_url``: where homes are; ``http``: address and port of /metrics (0: any)."""
+
+    data: Path
+    directory_url: str
+    broker: Broker
+    http: tuple[str, int] = ("127.0.0.1", 9464)
+
+
+@dataclass(slots=True)
+class State:
+    """What /metrics, /healthz and the platform's rows tell; written by its owners, read by others."""
+
+    journal: Journal
+    ingest: Ingest
+    intake: Intake
+    started_s: float
+    consumers_alive: bool = False
+    restarts: int = 0
+    directory_error: str = ""
+    probes: dict[str, int] = field(default_factory=dict)
+
+    def problems(self) -> list[str]:
+        """What keeps the collector from its work now, in words; none when all is well."""
+        lag = self.lag()
+        checks = {
+            "broker: no session": self.intake.is_open,
+            "journal: the disk refuses": self.intake.disk_ok,
+            "journal: the file is damaged": not self.intake.damaged,
+            "consumers: not running": self.consumers_alive,
+            f"directory: {self.directory_error}": not self.directory_error,
+            f"store: {lag.get('store:journal', 0)} rows behind": lag.get("store:journal", 0) < 100_000,
+        }
+        return [what for what, fine in checks.items() if not fine]
+
+    def lag(self) -> dict[str, int]:
+        """Rows that each consumer has still to read, by consumer and feed."""
+        last = {feed: self.journal.last_id(feed) for feed in ("journal", "derived")}
+        return {name: max(0, last[name.rpartition(":")[2]] - id_) for name, id_ in self.journal.cursors().items()}
+
+
+def broker_of(data: Path) -> Broker:
+    """The broker that `balise broker init` made in DATA/broker. BrokerError: there is none."""
+    files = broker.load(data / "broker")
+    tls = None
+    if files.certfile is not None:
+        tls = ssl.create_default_context(cafile=str(files.certfile))
+    return Broker(
+        host=files.host,
+        port=files.port,
+        client_id=files.collector_username,
+        username=files.collector_username,
+        password=files.collector_password_file.read_text().strip(),
+        tls=tls,
+    )
+
+
+def serve(settings: ServeSettings, on_ready: Callable[[int], None] = lambda _port: None) -> int:
+    """Runs until SIGTERM or Ctrl-C. ``on_ready`` is told the port of /metrics."""
+    with Directory(settings.directory_url) as directory:
+        journal = open_journal(settings.data / "journal.db")
+        ingest = Ingest(journal, directory.snapshot().resolve, lambda: time.time_ns() // 1_000_000)
+        everything = threading.Event()  # a new session: the broker may have forgotten every retained configuration
+        intake = Intake(settings.broker, ingest, on_connected=everything.set)
+        seen = Journal(settings.data / "journal.db")  # a connection of its own: SQLite's are not shared between threads
+        state = State(journal=seen, ingest=ingest, intake=intake, started_s=time.monotonic())
+        caretaker = _Caretaker(settings, directory, state, everything)
+        server = metrics.Server(settings.http, state)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: intake.stop())
+        caretaker.start()
+        server.start()
+        _announce(settings.data, server.port)
+        on_ready(server.port)
+        try:
+            intake.run()
+        finally:
+            if intake.damaged:
+                mark_damaged(settings.data / "journal.db")
+            caretaker.stop()
+            server.stop()
+            seen.close()
+            journal.close()
+            with suppress(FileNotFoundError):
+                (settings.data / "serve.json").unlink()
+    return 1 if intake.damaged else 0
+
+
+def _announce(data: Path, port: int) -> None:
+    """Tells `balise status` whom to ask."""
+    (data / "serve.json").write_text(json.dumps({"pid": os.getpid(), "http_port": port}))
+
+
+class _Caretaker:
+    """The thread that looks after what ingest depends on, so that ingest itself never waits for it."""
+
+    def __init__(
+        self, settings: ServeSettings, directory: Directory, state: State, everything: threading.Event
+    ) -> None:
+        self._settings, self._directory, self._state = settings, directory, state
+        self._fleet = Fleet(settings.data / "fleet.db")
+        self._generation = -1
+        self._consumers: subprocess.Popen[bytes] | None = None
+        self._consumers_at_s = 0.0
+        self._platform_at_s = 0.0
+        self._everything = everything
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="caretaker", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join(5)
+        if self._consumers is not None:
+            self._consumers.terminate()
+            try:
+                self._consumers.wait(5)
+            except subprocess.TimeoutExpired:
+                self._consumers.kill()
+                self._consumers.wait()
+        self._fleet.close()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            for work in (self._watch_consumers, self._follow_directory, self._send_commands, self._tell):
+                try:
+                    work()
+                except Exception as exc:  # whatever one of them meets, the others and the next turn go on
+                    log.exception("caretaker_failed", extra={"work": work.__name__.strip("_"), "why": str(exc)})
+            self._stop.wait(LOOK_S)
+
+    def _watch_consumers(self) -> None:
+        alive = self._consumers is not None and self._consumers.poll() is None
+        self._state.consumers_alive = alive
+        if alive or time.monotonic() < self._consumers_at_s:
+            return
+        if self._consumers is not None:
+            self._state.restarts += 1
+            log.error("consumers_ended", extra={"status": self._consumers.returncode})
+        self._consumers_at_s = time.monotonic() + 5
+        command = [sys.executable, "-m", "balise_collector.consumers", str(self._settings.data)]
+        self._consumers = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+        self._state.consumers_alive = True
+
+    def _follow_directory(self) -> None:
+        """Takes a changed directory and tells probes what changed for them; while it cannot be read, the last one
+        holds."""
+        try:
+            generation = self._directory.generation()
+            if generation != self._generation:
+                self._state.ingest.resolve = self._directory.snapshot().resolve
+            self._state.directory_error = ""
+        except Exception as exc:
+            self._state.directory_error = type(exc).__name__
+            raise
+        if generation != self._generation or self._everything.is_set():
+            self._publish(changed=not self._everything.is_set())
+            self._generation = generation
+
+    def _publish(self, *, changed: bool) -> None:
+        now_ms = time.time_ns() // 1_000_000
+        sites = self._directory.sites(now_ms)
+        try:
+            fleet_settings = load_settings(self._settings.data / "fleet.toml")
+        except FleetError as exc:
+            log.error("fleet_settings", extra={"why": str(exc)})
+            return
+        self._everything.clear()
+        found = self._fleet.configurations(sites.values(), fleet_settings, now_ms // 1000, changed=changed)
+        for topic, payload in found:
+            self._state.intake.publish(topic, payload, retain=True)
+        self._state.probes = {"assigned": len(sites)}
+        if found:
+            log.info("configurations", extra={"probes": len(found)})
+
+    def _send_commands(self) -> None:
+        if self._state.intake.is_open:
+            for topic, payload in self._fleet.commands(time.time_ns() // 1_000_000):
+                self._state.intake.publish(topic, payload)
+
+    def _tell(self) -> None:
+        """The platform's own rows, derived like any conclusion: Grafana and the report read them from the store."""
+        if time.monotonic() < self._platform_at_s:
+            return
+        self._platform_at_s = time.monotonic() + PLATFORM_S
+        state, journal = self._state, self._state.journal
+        now_ms, counts = time.time_ns() // 1_000_000, journal.counts()
+        fields = {
+            "messages": state.ingest.counts["new"],
+            "duplicates": state.ingest.counts["duplicate"],
+            "dead_letters": counts["dead_letters"],
+            "orphans": counts["orphans"],
+            "bytes": journal.size_bytes(),
+            "disk_free_kb": shutil.disk_usage(self._settings.data).free // 1024,
+            "broker_ok": state.intake.is_open,
+        }
+        with journal.transaction():
+            journal.derive("platform", {"part": "ingest"}, now_ms, fields)
+            for name, lag in state.lag().items():
+                journal.derive("platform", {"part": name}, now_ms, {"lag_rows": lag})
