@@ -1,0 +1,88 @@
+"""Which directory and which broker does a command mean, and how does it end when it cannot do what was asked?
+
+Rule 1: a fault is one line on standard error and exit status 2; nothing was changed.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from balise_collector.broker import BrokerError
+from balise_collector.directory import Directory, DirectoryError, dates, sqlite_url
+
+Data = Annotated[
+    Path, typer.Option("--data", envvar="BALISE_DATA", help="Folder of the server's files.", show_default=True)
+]
+DEFAULT_DATA = Path("balise-data")
+DirectoryUrl = Annotated[
+    str,
+    typer.Option(
+        "--directory",
+        envvar="BALISE_DIRECTORY",
+        help="URL of the directory: sqlite:///PATH or postgresql://USER@HOST/NAME. Default: directory.db in --data.",
+        show_default=False,
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON array instead of a table.")]
+When = Annotated[str, typer.Option(help=f"{dates.ALLOWED[0].upper()}{dates.ALLOWED[1:]}. Default: now.")]
+
+Cell = str | int | None
+
+
+def stop(message: object) -> NoReturn:
+    typer.echo(f"balise: {message}", err=True)
+    raise typer.Exit(2)
+
+
+@contextmanager
+def directory(data: Path, url: str) -> Iterator[Directory]:
+    """Open for one command; what goes wrong with it or the broker ends the command."""
+    try:
+        if not url:
+            data.mkdir(parents=True, exist_ok=True)
+        with Directory(url or sqlite_url(data)) as opened:
+            yield opened
+    except (DirectoryError, BrokerError) as exc:
+        stop(exc)
+    except OSError as exc:
+        stop(f"{exc.filename}: {exc.strerror}")
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def when(option: str, text: str) -> int:
+    """The date of an option; now where it is not given."""
+    if not text:
+        return now_ms()
+    found = dates.read(text)
+    if found is None:
+        stop(f"{option}: {text!r}; allowed: {dates.ALLOWED}")
+    return found
+
+
+def show(rows: Iterable[Mapping[str, Cell]], columns: tuple[str, ...], *, as_json: bool) -> None:
+    """A table on a terminal, cells apart by tabs elsewhere (to cut and sort), or JSON."""
+    rows = list(rows)
+    if as_json:
+        typer.echo(json.dumps(rows))
+        return
+    console = Console()
+    if not console.is_terminal:
+        for row in rows:
+            typer.echo("\t".join(str(row[column] or "") for column in columns))
+        return
+    table = Table(*columns)
+    for row in rows:
+        table.add_row(*(str(row[column] or "") for column in columns))
+    console.print(table)
