@@ -145,10 +145,10 @@ class Uplink:
 
     def stop(self, timeout_s: float = 2.0) -> None:
         """Says goodbye (offline is published; the will is for those who cannot) and ends the thread."""
-        self._stop.set()
         if self._open:
             self._say(replace(self._presence, online=False))
             self._client.disconnect()
+        self._stop.set()  # last: the thread ends once what is queued is written
         self._thread.join(timeout_s)
 
     def alive(self) -> bool:

@@ -57,7 +57,7 @@ def ping() -> None:
 
 
 @contextmanager
-def reflector(fates: str = "", *, stateful: bool = True, silent: bool = False) -> Iterator[int]:
+def reflector(fates: str = "", *, stateful: bool = True, silent: bool = False, held_s: float = 0) -> Iterator[int]:
     """A STAMP peer: questions in turn are answered (.), lost on the way there (f) or back (r); the others, answered."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind(("127.0.0.1", 0))
@@ -68,7 +68,8 @@ def reflector(fates: str = "", *, stateful: bool = True, silent: bool = False) -
                 question, fate = stamp.decode_sender(received[0]), next(turns, ".")
                 assert question is not None
                 if fate == "." and not silent:
-                    sock.sendto(answer(question, reached if stateful else question.sequence), received[1])
+                    time.sleep(held_s)
+                    sock.sendto(answer(question, reached if stateful else question.sequence, held_s), received[1])
                 reached += fate != "f"
 
         thread = threading.Thread(target=serve)
@@ -80,10 +81,10 @@ def reflector(fates: str = "", *, stateful: bool = True, silent: bool = False) -
             thread.join()
 
 
-def answer(question: stamp.SenderPacket, sequence: int) -> bytes:
+def answer(question: stamp.SenderPacket, sequence: int, held_s: float = 0) -> bytes:
     packet = stamp.ReflectedPacket(
         sequence=sequence,
-        time_ns=1,
+        time_ns=1 + int(held_s * 1_000) * MS,
         session=question.session,
         received_ns=1,
         sender_sequence=question.sequence,
@@ -120,6 +121,13 @@ def test_a_loss_is_told_by_its_direction() -> None:
         "fwd_lost": 2,
         "rev_lost": 2,
     }
+
+
+def test_the_time_in_the_reflector_is_no_part_of_the_round_trip() -> None:
+    with reflector(held_s=0.2) as port:
+        (record,) = measure(ReachTarget(label="op", host="127.0.0.1", method="stamp", port=port, every_s=0.5))
+    assert record.outcome == OK
+    assert 0 <= int(record.fields["min_us"]) < 200_000
 
 
 def test_a_stateless_reflector_leaves_the_direction_unsaid() -> None:

@@ -142,7 +142,7 @@ def test_many_who_open_an_empty_database_at_once_make_one_directory(url: str) ->
     "statement",
     [
         "INSERT INTO assignments (probe, from_ms) VALUES ('probe000000000q2', 0)",
-        "INSERT INTO assignments (probe, from_ms, until_ms, home) VALUES ('probe000000000q2', 5, 5, 'home0000000000h1')",
+        "INSERT INTO assignments (probe, home, from_ms, until_ms) SELECT 'probe000000000q2', id, 5, 5 FROM homes",
         "INSERT INTO assignments (probe, from_ms, home) VALUES ('probe000000000q2', 0, 'nobody')",
         "INSERT INTO consents (home, purpose, given_ms, text_version) VALUES ('home0000000000h1', 'other', 0, 'v1')",
         "UPDATE consents SET withdrawn_ms = given_ms - 1 WHERE home = 'home0000000000h1'",

@@ -74,6 +74,7 @@ class Echo:
     stamped: bool = False
     refused: str | None = None  # reason, where a router or this probe refused it
     asked_ns: int = 0  # STAMP: the time in the packet, which its answer repeats
+    held_ns: int = 0  # STAMP: how long the reflector had it, by its own clock; no part of the way
     reflected: int | None = None  # the STAMP reflector's own sequence number
 
     @property
@@ -271,7 +272,8 @@ class Window:
         for arrival in arrivals(sock):
             echo = self._asked(family, method, arrival)
             if echo is not None and echo.sent is not None and echo.rtt_ns is None:
-                echo.rtt_ns, echo.stamped = round_trip_ns(echo.sent, echo.departed_ns, arrival)
+                took_ns, echo.stamped = round_trip_ns(echo.sent, echo.departed_ns, arrival)
+                echo.rtt_ns = took_ns - echo.held_ns if 0 <= echo.held_ns <= took_ns else took_ns
         if not self._sending:
             self._wake.set()
 
@@ -295,7 +297,8 @@ class Window:
         echo = packet and self._awaited.get((family, packet.session, packet.sender_sequence))
         if not packet or not echo or packet.sender_time_ns != echo.asked_ns:
             return None
-        echo.reflected = packet.sequence if echo.reflected is None else echo.reflected
+        if echo.rtt_ns is None:
+            echo.reflected, echo.held_ns = packet.sequence, packet.time_ns - packet.received_ns
         return echo
 
     def _departed(self, family: int, method: str, departure: Departure) -> Echo | None:
