@@ -161,7 +161,9 @@ def test_what_was_written_is_there_after_closing(place: Place) -> None:
 
 
 def test_deleting_takes_one_home_and_one_range_and_says_how_many(store: Store) -> None:
-    given = [point(START_MS + n * 600_000, home=home, probe=f"probe{home}") for n in range(300) for home in ("h1", "h2")]
+    given = [
+        point(START_MS + n * 600_000, home=home, probe=f"probe{home}") for n in range(300) for home in ("h1", "h2")
+    ]
     store.write(given[:400], "journal", 1)
     store.seal(NOW_MS)
     store.write(given[400:], "journal", 2)
