@@ -248,11 +248,11 @@ def test_one_round_trip_has_no_jitter() -> None:
     [
         ([echo(None), echo(None)], "no_answer"),
         ([echo(None, refused="unreachable_net")] * 2, "unreachable_net"),
-        ([echo(None, refused="unreachable_net"), echo(None)], "no_answer"),
+        ([echo(None, refused="unreachable_net"), echo(None), echo(None)], "unreachable_net"),
         ([echo(None, refused="unreachable_host")] * 3 + [echo(None, refused="prohibited")], "unreachable_host"),
     ],
 )
-def test_where_nothing_came_the_reason_is_what_all_were_told(echoes: list[Echo], reason: str) -> None:
+def test_where_nothing_came_the_reason_is_what_was_told_most_often(echoes: list[Echo], reason: str) -> None:
     assert summarise(echoes, method="icmp", af=4, window_s=60.0)[0] == failed(reason)
 
 
