@@ -30,6 +30,9 @@ LOOK_S = 0.5
 SETTLE_S = 15.0  # how long the store is given at the end to take what the journal has
 STALE_MS = 120_000
 
+_WAITING = "SELECT (SELECT count(*) FROM pending) + count(*) FROM outbox WHERE acked IS NULL"
+_ACKNOWLEDGED = "SELECT count(*) FROM outbox WHERE acked IS NOT NULL"
+
 
 def demo(
     seconds: Annotated[float | None, typer.Option(min=1, help="End by itself after that long.")] = None,
@@ -46,7 +49,7 @@ def demo(
         try:
             programs.start()
             _watch(programs, seconds, live=not as_json)
-            found = _finish(programs)
+            found = finish(programs)
         except DemoError as exc:
             typer.echo(f"balise: {exc}", err=True)
             raise typer.Exit(2) from exc
@@ -86,13 +89,13 @@ def _looks(until_s: float | None, every_s: float) -> Iterator[float | None]:
 
 def look(programs: Programs) -> picture.Path:
     """Where records are now, from the files."""
-    outbox, journal = programs.state / "outbox.db", programs.data / "journal.db"
+    outboxes, journal = [agent.outbox for agent in programs.agents], programs.data / "journal.db"
     last = _count(journal, "SELECT coalesce(max(id), 0) FROM journal")
     done = _count(journal, "SELECT coalesce(max(id), 0) FROM cursor WHERE consumer = 'store:journal'")
     return picture.Path(
-        measured=_lines(programs.witness),
-        waiting=_count(outbox, "SELECT (SELECT count(*) FROM pending) + count(*) FROM outbox WHERE acked IS NULL"),
-        acknowledged=_count(outbox, "SELECT count(*) FROM outbox WHERE acked IS NOT NULL"),
+        measured=sum(_lines(agent.witness) for agent in programs.agents),
+        waiting=sum(_count(outbox, _WAITING) for outbox in outboxes),
+        acknowledged=sum(_count(outbox, _ACKNOWLEDGED) for outbox in outboxes),
         journal=_count(journal, "SELECT count(*) FROM journal"),
         lag_rows=max(0, last - done),
         dead_letters=_count(journal, "SELECT count(*) FROM dead_letter"),
@@ -100,14 +103,15 @@ def look(programs: Programs) -> picture.Path:
     )
 
 
-def _finish(programs: Programs) -> Tally:
-    """Ends the agent, lets the store catch up, compares."""
-    programs.end("agent")
+def finish(programs: Programs) -> Tally:
+    """Ends the agents, lets the store catch up, compares."""
+    for agent in programs.agents:
+        programs.end(agent.name)
     until_s = time.monotonic() + SETTLE_S
     while look(programs).lag_rows > 0 and time.monotonic() < until_s:
         time.sleep(0.1)
     programs.end_all()
-    return tally(programs.data, [(programs.probe, programs.witness, programs.state / "outbox.db")])
+    return tally(programs.data, programs.agents)
 
 
 def _last(programs: Programs, now_ms: int) -> list[Point]:

@@ -33,13 +33,37 @@ class DemoError(Exception):
     """The demo cannot be shown here, in one line."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentFiles:
+    """One agent: its probe, the home that it is in, and where its files are."""
+
+    name: str
+    probe: str
+    password: str
+    folder: Path
+
+    @property
+    def config(self) -> Path:
+        """Its TOML."""
+        return self.folder / "agent.toml"
+
+    @property
+    def outbox(self) -> Path:
+        """In its STATE."""
+        return self.folder / "state" / "outbox.db"
+
+    @property
+    def witness(self) -> Path:
+        """A line for each record, written by the agent once it is on disk."""
+        return self.folder / "witness.jsonl"
+
+
 @dataclass(slots=True)
 class Programs:
-    """The running programs and where their files are; `start` in this order, `end` in the other."""
+    """The running programs and where their files are; they start in one order and end in the other."""
 
     folder: Path
-    probe: str = ""
-    home: str = ""
+    agents: list[AgentFiles] = field(default_factory=list)
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @property
@@ -47,29 +71,20 @@ class Programs:
         """DATA of the collector."""
         return self.folder / "data"
 
-    @property
-    def state(self) -> Path:
-        """STATE of the agent."""
-        return self.folder / "agent"
-
-    @property
-    def witness(self) -> Path:
-        """A line for each record, written by the agent once it is on disk."""
-        return self.folder / "witness.jsonl"
-
-    def start(self) -> None:
+    def start(self, agents: int = 1) -> None:
         """Everything, each once the one before it answers. DemoError: one of them does not."""
         files = prepare_broker(self.data)
-        self.probe, self.home, password = prepare_directory(self.data, files)
-        self.start_broker(files)
+        self.agents = prepare_agents(self.folder, self.data, files, agents)
+        self.start_broker()
         http, udp = self.start_target()
         self.start_collector()
-        self.state.mkdir(parents=True, exist_ok=True)
-        write_agent_config(self.folder / "agent.toml", self.state, files, self.probe, password, http=http, udp=udp)
-        self.start_agent()
+        for agent in self.agents:
+            write_agent_config(agent, files, http=http, udp=udp)
+            self.start_agent(agent)
 
-    def start_broker(self, files: broker.BrokerFiles) -> None:
+    def start_broker(self) -> None:
         """mosquitto, as Debian ships it."""
+        files = broker.load(self.data / "broker")
         program = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
         if program is None:
             raise DemoError("mosquitto is not installed: sudo deploy/setup-debian.sh demo")
@@ -92,10 +107,10 @@ class Programs:
         self.run("collector", [*_balise(), "serve", "--data", str(self.data), "--http-port", "0"])
         self.wait("collector", (self.data / "serve.json").exists)
 
-    def start_agent(self) -> None:
-        """`balise-agent run`."""
-        command = [sys.executable, "-m", "balise_agent.cli", "run", "--config", str(self.folder / "agent.toml")]
-        self.run("agent", command, {WITNESS: str(self.witness)})
+    def start_agent(self, agent: AgentFiles, module: str = "balise_agent.cli") -> None:
+        """`balise-agent run`; ``module``: another program that is run in its place (a control of the fault tests)."""
+        command = [sys.executable, "-m", module, "run", "--config", str(agent.config)]
+        self.run(agent.name, command, {WITNESS: str(agent.witness)})
 
     def run(self, name: str, command: list[str], environ: Mapping[str, str] | None = None) -> None:
         """Starts one program, with its output in a file; Ctrl-C is ours to pass on, so it has a session of its own."""
@@ -142,8 +157,8 @@ class Programs:
             process.wait()
 
     def end_all(self) -> None:
-        """The agent first, so that what it says last is still heard."""
-        for name in ("agent", "collector", "target", "broker"):
+        """Agents first, so that what it says last is still heard."""
+        for name in (*(agent.name for agent in self.agents), "collector", "target", "broker"):
             self.end(name)
 
 
@@ -155,17 +170,20 @@ def prepare_broker(data: Path) -> broker.BrokerFiles:
         raise DemoError(str(exc)) from exc
 
 
-def prepare_directory(data: Path, files: broker.BrokerFiles) -> tuple[str, str, str]:
-    """One home on the base offer that agrees to be measured, and a probe in it: probe, home, password."""
+def prepare_agents(folder: Path, data: Path, files: broker.BrokerFiles, count: int) -> list[AgentFiles]:
+    """As many homes on the base offer that agree to be measured, and a probe in each."""
     now_ms = time.time_ns() // 1_000_000
+    agents = []
     with Directory(sqlite_url(data)) as directory:
-        probe, home = directory.draw_ids(2)
-        password = broker.new_password()
-        directory.import_homes(_inventory(home, now_ms))
-        directory.add_probes([probe], now_ms=now_ms)
-        directory.assign(probe, from_ms=now_ms - 60_000, home=home)
-    broker.add_probe(files.dynsec, probe, password)
-    return probe, home, password
+        for number in range(1, count + 1):
+            probe, home = directory.draw_ids(2)
+            name = "agent" if count == 1 else f"agent{number}"
+            directory.import_homes(_inventory(home, now_ms))
+            directory.add_probes([probe], now_ms=now_ms)
+            directory.assign(probe, from_ms=now_ms - 60_000, home=home)
+            agents.append(AgentFiles(name=name, probe=probe, password=broker.new_password(), folder=folder / name))
+    broker.add_probes(files.dynsec, {agent.probe: agent.password for agent in agents})
+    return agents
 
 
 def _inventory(home: str, now_ms: int) -> Inventory:
@@ -180,14 +198,13 @@ def _inventory(home: str, now_ms: int) -> Inventory:
     )
 
 
-def write_agent_config(
-    path: Path, state: Path, files: broker.BrokerFiles, probe: str, password: str, *, http: int, udp: int
-) -> None:
+def write_agent_config(agent: AgentFiles, files: broker.BrokerFiles, *, http: int, udp: int) -> None:
     """The agent's TOML: every probe of it, against the target and this machine."""
-    path.write_text(
+    agent.folder.mkdir(parents=True, exist_ok=True)
+    agent.config.write_text(
         f"""\
 [agent]
-state_dir = "{state}"
+state_dir = "{agent.outbox.parent}"
 batch_s = 1
 clock = "trust"
 
@@ -195,11 +212,11 @@ clock = "trust"
 host = "{files.host}"
 port = {files.port}
 tls = false
-username = "{probe}"
-password = "{password}"
+username = "{agent.probe}"
+password = "{agent.password}"
 
 [probe]
-id = "{probe}"
+id = "{agent.probe}"
 
 [reach]
 interval_s = 2
@@ -216,7 +233,7 @@ objects = [{{ label = "target", url = "http://127.0.0.1:{http}/small" }}]
 interval_s = 2
 """
     )
-    path.chmod(0o600)
+    agent.config.chmod(0o600)
 
 
 def free_port() -> int:

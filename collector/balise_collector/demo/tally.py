@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from balise_agent.catalogue import CATALOGUE
+from balise_collector import wire
+from balise_collector.demo.programs import AgentFiles
 from balise_collector.store.chunks import ChunkReader, open_reader
 
 Key = tuple[str, str, int]
@@ -28,7 +30,7 @@ _ALL_MS = 2**43  # beyond any date that a record may carry
 class Tally:
     """Records of all agents. ``delivered``: acknowledged to an agent; ``waiting``: measured, still in an outbox.
 
-    ``duplicated``: kept under a key that nobody measured; ``lost``: measured, in no outbox and not kept.
+    ``lost``: measured, not kept, and in no outbox; ``duplicated``: kept under a key that nobody measured.
     """
 
     measured: int
@@ -45,20 +47,20 @@ class Tally:
         return {name: getattr(self, name) for name in self.__slots__}
 
 
-def tally(data: Path, agents: Iterable[tuple[str, Path, Path]]) -> Tally:
-    """Over (probe, witness, outbox) of each agent, once nothing moves any more."""
+def tally(data: Path, agents: Iterable[AgentFiles]) -> Tally:
+    """Once nothing moves any more."""
     measured = stored = waiting = lost = duplicated = 0
     delays: list[int] = []
     with closing(open_reader(data / "store")) as reader:
-        for probe, witness, outbox in agents:
-            keys, kept = witnessed(witness), keys_of(reader, probe)
-            held = in_outbox(outbox)
+        for agent in agents:
+            keys, kept = witnessed(agent.witness), keys_of(reader, agent.probe)
+            held, sent = in_outbox(agent.outbox)
             measured += len(keys)
             stored += len(keys & kept)
-            waiting += held
-            lost += max(0, len(keys - kept) - held)
-            duplicated += len(kept - keys)
-            delays += delays_ms(data / "journal.db", outbox)
+            waiting += len(held)
+            lost += len(keys - kept - held)
+            duplicated += len(kept - keys - sent)
+            delays += delays_ms(data / "journal.db", agent.outbox)
     return Tally(
         measured=measured,
         delivered=measured - waiting,
@@ -96,10 +98,21 @@ def keys_of(reader: ChunkReader, probe: str) -> set[Key]:
     }
 
 
-def in_outbox(path: Path) -> int:
-    """Records that an outbox holds and that were not acknowledged."""
-    pending = _one(path, "SELECT count(*) FROM pending")
-    return pending + sum(records for _, _, acked, records, _ in _messages(path) if not acked)
+def in_outbox(path: Path) -> tuple[set[Key], set[Key]]:
+    """Keys that an outbox still holds unacknowledged, and those that it has acknowledged.
+
+    A kill between the commit and the witness's line leaves a record that only the outbox knows.
+    """
+    held: set[Key] = set()
+    sent: set[Key] = set()
+    with closing(_open(path)) as db:
+        for acked, ts_ms, body in db.execute("SELECT acked IS NOT NULL, ts_ms, body FROM outbox"):
+            keys = {(row.measurement, row.target, ts_ms + row.at) for row in wire.records(body)}
+            (sent if acked else held).update(keys)
+        for off_ms, bt_ms, text in db.execute("SELECT off_ms, bt_ms, record FROM pending WHERE off_ms IS NOT NULL"):
+            record = json.loads(text)
+            held.add((record["m"], record.get("k", ""), off_ms + bt_ms))
+    return held, sent
 
 
 def delays_ms(journal: Path, outbox: Path) -> list[int]:
@@ -107,7 +120,8 @@ def delays_ms(journal: Path, outbox: Path) -> list[int]:
     sql = "SELECT s.stream, j.seq, min(j.received_ms) FROM journal j JOIN stream s ON s.id = j.stream_id GROUP BY 1, 2"
     with closing(_open(journal)) as db:
         received = {(stream, seq): ms for stream, seq, ms in db.execute(sql)}
-    sealed = {(stream, seq): ms for stream, seq, _, _, ms in _messages(outbox)}
+    with closing(_open(outbox)) as db:
+        sealed = {(stream, seq): ms for stream, seq, ms in db.execute("SELECT stream, seq, sealed_ms FROM outbox")}
     return [received[key] - ms for key, ms in sealed.items() if key in received]
 
 
@@ -115,15 +129,6 @@ def nearest_rank(values: Iterable[int], p: float) -> int | None:
     """The smallest value that a share p of them does not exceed; None of none."""
     ordered = sorted(values)
     return ordered[max(0, math.ceil(p * len(ordered)) - 1)] if ordered else None
-
-
-def _messages(path: Path) -> list[tuple[str, int, bool, int, int]]:
-    """Stream, seq, acked, records, sealed at, of each message of an outbox."""
-    from balise_collector import wire
-
-    with closing(_open(path)) as db:
-        rows = db.execute("SELECT stream, seq, acked IS NOT NULL, body, sealed_ms FROM outbox").fetchall()
-    return [(stream, seq, bool(acked), len(wire.records(body)), ms) for stream, seq, acked, body, ms in rows]
 
 
 def _one(path: Path, sql: str) -> int:

@@ -1,0 +1,153 @@
+"""Is anything lost or doubled when agent, broker and collector are killed at random moments?
+
+``python -m tests.faults.chaos --kills N --seed S [--control puback] [--json]``: the real programs on loopback, the
+broker without persistence; each kill is SIGKILL, and the program starts again after a random pause. At the end nothing
+is killed any more, outboxes empty, and the agents' witnesses are compared with the store, key by key.
+
+``--control puback`` runs an agent that forgets a message on PUBACK: it must lose, or this harness could not see a loss.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from balise_collector.commands.demo import finish, look
+from balise_collector.demo.programs import Programs
+from balise_collector.demo.tally import Tally
+
+AGENTS = 3
+PAUSE_S = (0.05, 1.2)  # between two kills
+DOWN_S = (0.0, 1.0)  # before what was killed starts again
+DRAIN_S = 90.0
+WEIGHTS = {"agent": 4, "broker": 3, "collector": 3}
+MODULES = {"": "balise_agent.cli", "puback": "tests.faults.puback_agent"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """``killed``: how often each program was."""
+
+    seed: int
+    kills: int
+    killed: dict[str, int]
+    tally: Tally
+
+    def as_json(self) -> dict[str, Any]:
+        """One object."""
+        return {"seed": self.seed, "kills": self.kills, "killed": self.killed, **self.tally.as_json()}
+
+
+class Chaos:
+    """One run over one set of programs. What restarts when is drawn from the seed."""
+
+    def __init__(self, folder: Path, seed: int, control: str) -> None:
+        self._rng = random.Random(seed)
+        self._programs = Programs(folder)
+        self._module = MODULES[control]
+        self._due: dict[str, float] = {}  # what is down, and when it starts again
+        self.killed: Counter[str] = Counter()
+
+    def start(self) -> None:
+        """Everything runs, and each agent has delivered something."""
+        self._programs.start(AGENTS)
+        if self._module != MODULES[""]:
+            for agent in self._programs.agents:
+                self._programs.end(agent.name)
+                self._programs.start_agent(agent, self._module)
+
+    def kill(self, kills: int) -> None:
+        """That many, each after a random pause, of a program that runs."""
+        for number in range(1, kills + 1):
+            self._live(self._rng.uniform(*PAUSE_S))
+            name = self._victim()
+            self._programs.end(name, signal.SIGKILL)
+            self.killed[name] += 1
+            self._due[name] = time.monotonic() + self._rng.uniform(*DOWN_S)
+            if number % 10 == 0:
+                found = look(self._programs)
+                sys.stderr.write(f"{number} of {kills} kills, {found.measured} measured, {found.waiting} waiting\n")
+
+    def settle(self) -> Tally:
+        """Everything runs again until outboxes are empty, then ends in order."""
+        self._live(DOWN_S[1])
+        until_s = time.monotonic() + DRAIN_S
+        while look(self._programs).waiting > 3 * AGENTS and time.monotonic() < until_s:
+            time.sleep(0.5)
+        return finish(self._programs)
+
+    def end(self) -> None:
+        """Whatever still runs."""
+        self._programs.end_all()
+
+    def _live(self, seconds: float) -> None:
+        """Lets time go by, and starts again what is due."""
+        until_s = time.monotonic() + seconds
+        while time.monotonic() < until_s or self._due:
+            for name in [name for name, at_s in self._due.items() if time.monotonic() >= at_s]:
+                del self._due[name]
+                self._restart(name)
+            if time.monotonic() >= until_s and len(self._due) <= 1:
+                return
+            time.sleep(0.02)
+
+    def _victim(self) -> str:
+        names = [name for name in self._programs.running if name != "target"]
+        kinds = {name: name.rstrip("0123456789") for name in names}
+        weights = [WEIGHTS[kinds[name]] / sum(kind == kinds[name] for kind in kinds.values()) for name in names]
+        return self._rng.choices(names, weights)[0]
+
+    def _restart(self, name: str) -> None:
+        if name == "broker":
+            self._programs.start_broker()
+        elif name == "collector":
+            self._programs.start_collector()
+        else:
+            (agent,) = [agent for agent in self._programs.agents if agent.name == name]
+            self._programs.start_agent(agent, self._module)
+
+
+def run(kills: int, seed: int, control: str = "", folder: Path | None = None) -> Outcome:
+    """The whole of it, in a temporary folder where none is given."""
+    if folder is None:
+        with tempfile.TemporaryDirectory(prefix="balise-chaos-") as made:
+            return run(kills, seed, control, Path(made))
+    chaos = Chaos(folder, seed, control)
+    try:
+        chaos.start()
+        chaos.kill(kills)
+        found = chaos.settle()
+    finally:
+        chaos.end()
+    return Outcome(seed=seed, kills=kills, killed=dict(sorted(chaos.killed.items())), tally=found)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit status 0 where nothing was lost or doubled; with a control, where something was lost."""
+    parser = argparse.ArgumentParser(prog="python -m tests.faults.chaos", description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=60)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--control", choices=("puback",), default="")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--dir", type=Path, help="keep all files there")
+    args = parser.parse_args(argv)
+    found = run(args.kills, args.seed, args.control, args.dir)
+    counts = found.as_json()
+    print(json.dumps(counts) if args.json else "\n".join(f"{name:<14}{value}" for name, value in counts.items()))
+    if args.control:
+        return 0 if found.tally.lost > 0 else 1
+    return 0 if found.tally.lost == found.tally.duplicated == 0 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
