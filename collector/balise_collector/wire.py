@@ -234,10 +234,11 @@ def _is_envelope(envelope: _Envelope, line: bytes) -> bool:
 def _is_full_envelope(envelope: _Envelope, colons: int) -> bool:
     signature, window = envelope.sig, envelope.w
     optional = (envelope.p, envelope.q, window, signature)
-    names = 8 + sum(value is not None for value in optional)
-    if signature is not None:
-        names += signature.count(":")
-    return colons == names and (window is None or window[0] <= window[1]) and (signature is None or is_short(signature))
+    return (
+        colons == 8 + sum(value is not None for value in optional)
+        and (window is None or window[0] <= window[1])
+        and (signature is None or is_short(signature))
+    )
 
 
 def _are_tokens(envelope: _Envelope, body: Any) -> bool:
