@@ -49,6 +49,8 @@ def add(
     with directory(data, url) as opened:
         files = broker.load(data / "broker")
         address = host or _address(files)
+        if ca_file and files.certfile is None:
+            stop("--ca-file: the broker speaks without TLS")
         passwords = {probe: broker.new_password() for probe in opened.draw_ids(count)}
         texts = {probe: snippet(files, probe, password, address, ca_file) for probe, password in passwords.items()}
         _register(opened, files, passwords, assign, start)
@@ -89,9 +91,11 @@ def snippet(files: broker.BrokerFiles, probe: str, password: str, host: str, ca_
         f"port = {files.port}",
         f"tls = {'true' if files.certfile else 'false'}",
         *([f"ca_file = {json.dumps(ca_file)}"] if ca_file else []),
-        f"username = {json.dumps(probe)}",
-        f"password = {json.dumps(password)}",
     ]
+    if files.asks_certificates:
+        lines.append("# cert_file and key_file: a certificate whose CN is the id above")
+    else:
+        lines += [f"username = {json.dumps(probe)}", f"password = {json.dumps(password)}"]
     return "\n".join(lines) + "\n"
 
 
