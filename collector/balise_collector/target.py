@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from balise_agent.net import stamp
 
 STAMP_PORT = stamp.PORT
-MAX_SESSIONS = 50_000  # 1,000 probes open one a minute each; 50,000 take about 10 MB
+MAX_SESSIONS = 50_000  # 1,000 probes open one a minute each; 50,000 take 11 MB
 SESSION_IDLE_NS = 300 * 1_000_000_000  # a probe's session is one window, 60 s: a pause of minutes is another's
 MAX_HEAD_BYTES = 8_192
 SMALL_BYTES = (

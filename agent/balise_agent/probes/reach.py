@@ -152,7 +152,7 @@ def _longest_run(echoes: list[Echo], limit_ns: int) -> int:
 
 
 def _why_none(echoes: list[Echo]) -> str:
-    """What a router said most often, else silence. Linux sends a host one ICMP error a second: not each echo has one."""
+    """What a router said most often, else silence. Linux sends one ICMP error a second: not each echo has its own."""
     told = [e.refused for e in echoes if e.refused is not None]
     return max(told, key=told.count) if told else "no_answer"
 
