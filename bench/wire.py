@@ -1,8 +1,8 @@
 """How long does the collector take to judge one message, beside which peers?
 
-`python -m bench.wire` prints microseconds of CPU a message: seven records of five fields, inflated, hashed and checked against
-the catalogue. Peers: the agent's own codec, which makes the same checks with the standard library, and json.loads of
-the body alone, which inflates, hashes and checks nothing.
+`python -m bench.wire` prints microseconds of CPU a message: seven records of five fields, inflated, hashed and checked
+against the catalogue. Peers: the agent's own codec, which makes the same checks with the standard library, and
+json.loads of the body alone, which inflates, hashes and checks nothing.
 """
 
 from __future__ import annotations
