@@ -10,7 +10,8 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from balise_collector import broker
+from balise_agent import config as agent_config
+from balise_collector import broker, homes_csv
 from balise_collector.commands import broker as broker_commands
 from balise_collector.commands import homes, probes
 from balise_collector.directory import Directory, sqlite_url
@@ -253,3 +254,45 @@ def test_a_broker_on_all_addresses_needs_a_name_that_probes_know(run: Run, fail:
     run("broker", "init", "--listen", EVERYWHERE)
     assert "--host: the broker listens on every address (0.0.0.0)" in fail("probes", "add")
     assert "--ca-file: the broker speaks without TLS" in fail("probes", "add", "--host", "x", "--ca-file", "y")
+
+
+# -- The page --
+
+PAGE = Path(__file__).parents[2] / "docs/homes.md"
+
+
+def test_the_page_s_file_of_homes_is_one(run: Run) -> None:
+    text = PAGE.read_text().split("```csv\n")[1].split("```")[0]
+    assert run("homes", "import", "-", stdin=text) == "2 homes added, 0 changed, 0 unchanged\n"
+    lines = text.splitlines()
+    exported = run("homes", "export").splitlines()
+    assert (exported[0], len(exported), exported[1]) == (lines[0], len(lines), lines[1])
+
+
+@pytest.mark.parametrize("column", homes_csv.COLUMNS)
+def test_the_page_says_what_each_column_is(column: str) -> None:
+    assert f"| `{column}` | " in PAGE.read_text()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        f"{group} {found.name or found.callback.__name__}"
+        for group, part in (("homes", homes), ("probes", probes), ("broker", broker_commands))
+        for found in part.app.registered_commands
+        if found.callback
+    ],
+)
+def test_the_page_has_an_example_of_each_command(command: str) -> None:
+    assert f"$ balise {command}" in PAGE.read_text()
+
+
+def test_the_page_s_words_of_the_program_are_the_program_s(run: Run, fail: Fail, file: Path) -> None:
+    file.write_text(FILE.replace("B13", "13 rue X").replace("1000000000,", "10M,"))
+    said = fail("homes", "import", file).replace(str(file), "homes.csv")
+    assert said in PAGE.read_text()
+
+
+def test_the_agent_takes_what_a_new_probe_is_given(probe: str, tmp_path: Path) -> None:
+    config = agent_config.load(tmp_path / f"data/probes/{probe}.toml")
+    assert (config.probe.id, config.broker.username, config.broker.tls) == (probe, probe, False)
