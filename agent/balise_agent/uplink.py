@@ -134,7 +134,6 @@ class Uplink:
         self._drop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="uplink", daemon=True)
         self._sent: dict[int, int] = {}  # mid -> outbox id, of this session
-        self._lock = threading.Lock()
         self._open = False
         self._client = self._new_client()
         self._rng = random.Random()
@@ -168,15 +167,13 @@ class Uplink:
         """Hands one batch to the session; False where none is open."""
         properties = _properties(PacketTypes.PUBLISH, contract.CONTENT_TYPE)
         properties.UserProperty = contract.ENCODING
-        with self._lock:  # a PUBACK must not be read before its mid is known
-            if not self._open:
-                return False
-            topic = contract.topic(self._broker.probe, "records")
-            info = self._client.publish(topic, payload, qos=1, properties=properties)
-            if info.rc != mqtt.MQTT_ERR_SUCCESS:
-                return False
-            self._sent[info.mid] = id_
-        return True
+        if not self._open:
+            return False
+        # No lock of ours is held around paho's calls: it calls us back while it holds its own, and both would wait.
+        topic = contract.topic(self._broker.probe, "records")
+        info = self._client.publish(topic, payload, qos=1, properties=properties)
+        self._sent[info.mid] = id_
+        return info.rc == mqtt.MQTT_ERR_SUCCESS
 
     def announce(self, presence: Presence) -> None:
         """Publishes what the probe says of itself, now and after each reconnect."""
@@ -223,9 +220,7 @@ class Uplink:
         return self._why
 
     def _closed(self) -> None:
-        with self._lock:
-            self._open = False
-            self._sent.clear()
+        self._open = False
         sock = self._client.socket()
         if sock is not None:
             sock.close()
@@ -270,9 +265,8 @@ class Uplink:
             self._why = f"refused: {code.getName()}"
             return
         client.subscribe([(contract.topic(self._broker.probe, kind), 1) for kind in ("ack", "cmd")])
-        with self._lock:
-            self._sent.clear()
-            self._open = self._was_open = True
+        self._sent = {}
+        self._open = self._was_open = True
         self._last_good = self._address
         self._say(self._presence)
         self._on_event(Connected(address=self._address))
@@ -281,8 +275,7 @@ class Uplink:
         self._why = code.getName() if self._why == "closed" else self._why
 
     def _on_publish(self, _client: mqtt.Client, _data: Any, mid: int, code: ReasonCode, _props: Any) -> None:
-        with self._lock:
-            id_ = self._sent.pop(mid, None)
+        id_ = self._sent.pop(mid, None)
         if id_ is not None:
             self._on_event(Published(id=id_, reason=None if code.value == 0 else code.getName()))
 

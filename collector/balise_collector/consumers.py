@@ -26,7 +26,7 @@ from balise_agent.logs import set_up
 from balise_collector import wire
 from balise_collector.journal import Journal
 from balise_collector.journal_rows import DerivedEntry, Entry
-from balise_collector.store import Point, Store
+from balise_collector.store import Point, Store, StoreBusy
 from balise_collector.store.chunks import open_store
 
 log = logging.getLogger(__name__)
@@ -222,11 +222,17 @@ def jobs(journal: Journal, store: Store) -> list[Job]:
 
 
 def main(argv: Sequence[str] = sys.argv) -> int:
-    """``python -m balise_collector.consumers DATA``: what `balise serve` starts beside ingest."""
-    end_with_parent()
+    """``python -m balise_collector.consumers DATA PARENT``: what `balise serve` starts beside ingest, with its own
+    pid."""
+    end_with(int(argv[2]))
     set_up("info", sys.stdout)
     data = Path(argv[1])
-    journal, store = Journal(data / "journal.db"), open_store(data / "store")
+    try:
+        store = open_store(data / "store")
+    except StoreBusy as exc:
+        log.error("store_busy", extra={"why": str(exc)})
+        return 1
+    journal = Journal(data / "journal.db")
     loop = Loop(journal, [StoreConsumer(store=store, journal=journal.name)], jobs(journal, store))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: loop.stop())
@@ -236,11 +242,10 @@ def main(argv: Sequence[str] = sys.argv) -> int:
     return 0
 
 
-def end_with_parent() -> None:
+def end_with(parent: int) -> None:
     """Ends this process when the one that started it is gone, however it went: two of us would write one store."""
-    parent = os.getppid()
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
+    if os.getppid() != parent:  # it went before we asked
         os._exit(1)
 
 

@@ -180,8 +180,10 @@ class _Caretaker:
             self._state.restarts += 1
             log.error("consumers_ended", extra={"status": self._consumers.returncode})
         self._consumers_at_s = time.monotonic() + 5
-        command = [sys.executable, "-m", "balise_collector.consumers", str(self._settings.data)]
-        self._consumers = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+        program = [sys.executable, "-m", "balise_collector.consumers"]
+        self._consumers = subprocess.Popen(
+            [*program, str(self._settings.data), str(os.getpid())], stdin=subprocess.DEVNULL
+        )
         self._state.consumers_alive = True
 
     def _follow_directory(self) -> None:

@@ -67,16 +67,19 @@ def decode_hour(tags: Tags, hour_ms: int, count: int, names: tuple[str, ...], st
     data = columns.Bytes(zlib.decompress(body, _RAW_DEFLATE))
     times = columns.decode_integers(data, count)
     outcomes = columns.decode_texts(data, count)
-    values = [columns.decode(data, count) for _ in names]
-    rows: Sequence[tuple[Value | None, ...]] = list(zip(*values, strict=True)) if values else [()] * count
+    rows = _rows(names, [columns.decode(data, count) for _ in names], count)
     return [
-        _point(tags, hour_ms + at, outcome, _present(names, row))
-        for at, outcome, row in zip(times, outcomes, rows, strict=True)
+        _point(tags, hour_ms + at, outcome, fields) for at, outcome, fields in zip(times, outcomes, rows, strict=True)
     ]
 
 
-def _present(names: tuple[str, ...], row: tuple[Value | None, ...]) -> dict[str, Value]:
-    return {name: value for name, value in zip(names, row, strict=True) if value is not None}
+def _rows(names: tuple[str, ...], values: list[list[Value | None]], count: int) -> list[dict[str, Value]]:
+    if not names:
+        return [{} for _ in range(count)]
+    rows = [dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)]
+    if any(None in column for column in values):
+        return [{name: value for name, value in row.items() if value is not None} for row in rows]
+    return rows
 
 
 def _point(tags: Tags, ts_ms: int, outcome: str, fields: dict[str, Value]) -> Point:

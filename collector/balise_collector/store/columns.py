@@ -170,13 +170,13 @@ def decode_integers(data: Bytes, count: int) -> list[int]:
 def _decode_offsets(data: Bytes, count: int, width: int, base: int) -> list[int]:
     if width == 0:
         return [base] * count
+    if width == 1:  # most of them: bytes are integers already
+        return [base + offset for offset in data.take(count)]
     return [base + offset for offset in struct.unpack(f"<{count}Q", _decode_planes(data, count, width))]
 
 
-def _spread(values: Sequence[int]) -> float:
-    """About how many bits the values take beyond their base: what entropy coding will make of them."""
-    base = min(values)
-    return sum(math.log2(1 + value - base) for value in values)
+def _spread(values: Sequence[int]) -> int:
+    return max(values) - min(values)
 
 
 def _encode_planes(words: bytes, width: int) -> bytes:

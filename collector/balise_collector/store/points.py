@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -76,13 +77,19 @@ def refusal(point: Point) -> str | None:
         return f"its date {point.ts_ms} is not within 0-{MAX_TS_MS} ms"
     if (point.kind == "ok") != (point.reason is None):
         return f"{point.kind} with reason {point.reason!r}"
-    return next((f"{name}: {why}" for name, value in point.fields.items() if (why := _value_refusal(value))), None)
+    return _values_refusal(point.fields)
 
 
-def _value_refusal(value: object) -> str | None:
-    kind = type(value)
-    if kind is float:
-        return None if math.isfinite(value) else f"{value} is not a number"  # type: ignore[arg-type]
-    if kind is int:
-        return None if -MAX_INT <= value <= MAX_INT else f"{value} is beyond 2**53"  # type: ignore[operator]
-    return None if kind is bool or kind is str else f"a {kind.__name__} is no value"
+def _values_refusal(fields: Mapping[str, Value]) -> str | None:
+    """In one loop: a call for each value would be a third of the time that writing takes."""
+    for name, value in fields.items():
+        kind = type(value)
+        if kind is int:
+            if not -MAX_INT <= value <= MAX_INT:  # type: ignore[operator]
+                return f"{name}: {value} is beyond 2**53"
+        elif kind is float:
+            if not math.isfinite(value):  # type: ignore[arg-type]
+                return f"{name}: {value} is not a number"
+        elif kind is not bool and kind is not str:
+            return f"{name}: a {kind.__name__} is no value"
+    return None
