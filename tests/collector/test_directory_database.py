@@ -168,6 +168,26 @@ def test_a_reading_sees_one_moment(directory: Directory, url: str) -> None:
     engine.dispose()
 
 
+def test_a_server_that_closed_all_connections_is_connected_to_again(url: str, directory: Directory) -> None:
+    directory.generation()
+    if url.startswith("postgresql"):
+        others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+        with psycopg.connect(url, autocommit=True) as server:
+            closed = server.execute(f"{others} AND datname = current_database()").fetchall()
+        assert closed
+    assert directory.draw_ids(1)
+
+
+def test_a_database_that_fails_later_is_said_in_one_line(tmp_path: Path) -> None:
+    with Directory(sqlite_url(tmp_path)) as directory:
+        with sqlite3.connect(tmp_path / "directory.db") as connection:
+            connection.execute("ALTER TABLE generation RENAME TO elsewhere")
+        connection.close()
+        for act in (directory.generation, lambda: directory.withdraw(H, from_ms=0)):
+            with pytest.raises(DirectoryError, match=r"directory\.db: no such table: generation$"):
+                act()
+
+
 def test_sqlite_is_opened_safe_and_readable_by_its_owner_alone(tmp_path: Path) -> None:
     url = sqlite_url(tmp_path)
     engine = database.connect(url)

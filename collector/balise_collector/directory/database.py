@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, select, update
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError, SQLAlchemyError
 
 from balise_collector import migrations
 from balise_collector.directory.tables import generation
@@ -31,7 +31,8 @@ def connect(url: str) -> Engine:
             parsed = parsed.set(drivername="postgresql+psycopg")
         if parsed.drivername == "sqlite" and parsed.database:
             Path(parsed.database).touch(mode=0o600)  # before SQLite makes it readable by all
-        engine = create_engine(parsed)
+        # A server that was restarted has closed what the pool holds: asked before each use, on SQLite for nothing.
+        engine = create_engine(parsed, pool_pre_ping=parsed.drivername != "sqlite")
     except (ArgumentError, ImportError) as exc:
         raise DirectoryError(f"directory {url!r}: {exc}") from exc
     except OSError as exc:
@@ -50,7 +51,7 @@ def connect(url: str) -> Engine:
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
     """One moment of the directory."""
-    with engine.connect() as connection:
+    with _said(engine), engine.connect() as connection:
         if engine.dialect.name == "postgresql":
             yield connection.execution_options(isolation_level="REPEATABLE READ")
         else:
@@ -60,13 +61,22 @@ def reading(engine: Engine) -> Iterator[Connection]:
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
     """All of it or nothing."""
-    with engine.connect() as connection, connection.begin():
+    with _said(engine), engine.connect() as connection, connection.begin():
         connection.execute(update(generation).values(value=generation.c.value + 1))
         yield connection
 
 
 def current_generation(connection: Connection) -> int:
     return int(connection.execute(select(generation.c.value)).scalar_one())
+
+
+@contextmanager
+def _said(engine: Engine) -> Iterator[None]:
+    """What the database cannot do now, for its operator to read; a broken constraint is a fault of ours and stays."""
+    try:
+        yield
+    except (OperationalError, InterfaceError) as exc:
+        raise DirectoryError(f"directory {engine.url.render_as_string()}: {_first_line(exc)}") from exc
 
 
 def _open_sqlite(connection: Any, _record: Any) -> None:
