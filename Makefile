@@ -3,6 +3,7 @@ PYTHON ?= python3
 UV := uv==0.13.9
 VENV := .venv
 BIN := $(VENV)/bin
+SPECS := tests/contract/node_modules/.package-lock.json
 # A Debian user's PATH has neither mosquitto nor mkfs.
 export PATH := $(PATH):/usr/sbin:/sbin
 export PYTHON
@@ -17,7 +18,7 @@ setup: system-test $(VENV)/.project ## Debian packages and the virtual environme
 demo: $(VENV)/.project ## a real agent, broker and collector on this machine (ARGS="--seconds 30 --json")
 	@$(BIN)/balise demo $(ARGS)
 
-test: setup ## every test (ARGS="-k outbox")
+test: setup $(SPECS) ## every test (ARGS="-k outbox")
 	$(BIN)/python -m pytest $(ARGS)
 
 bench: setup ## the table of measured figures and their goals
@@ -35,8 +36,13 @@ lint: $(VENV)/.project ## ruff and mypy
 	$(BIN)/mypy
 
 clean: ## what `make` and the tools made, the virtual environment too
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis tests/contract/node_modules
 	find agent collector tests bench -name __pycache__ -prune -exec rm -rf {} +
+
+# The published JSON schemas of AsyncAPI, which the contract's document is held against.
+$(SPECS): tests/contract/package-lock.json | system-test
+	npm ci --prefix tests/contract --ignore-scripts --no-audit --no-fund --silent
+	@touch $@
 
 # What Debian lacks for the virtual environment (python3-venv) is in the demo's set.
 system-demo:

@@ -16,43 +16,50 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SOURCES = {"agent": ROOT / "agent/balise_agent", "collector": ROOT / "collector/balise_collector"}
 
-# A room of several modules has their names in one cell. `contract` is what both programs share: the table's first room.
+# A room of several modules has their names in one cell. `contract` is what both programs share: the first room.
 # `*`: whatever the extra `collector` installs. The standard library is free to all.
 TABLE = """
-room                                          | may import of Balise                                | of other packages
-agent.contract agent.catalogue agent.codec    |                                                     |
-agent.settings agent.durable_file             |                                                     |
-agent.net                                     | contract                                            | numpy
-agent.probes                                  | contract agent.net agent.settings                   | psutil
-agent.plan agent.gate agent.runner            | contract agent.probes agent.clock                   |
-agent.clock                                   | contract agent.durable_file                         |
-agent.config                                  | contract agent.probes agent.settings                |
-agent.identity                                | contract agent.config agent.settings agent.durable_file |
-agent.signature                               | contract                                            | cryptography
-agent.remote_config  | contract agent.config agent.probes agent.settings agent.signature agent.durable_file            |
-agent.commands                                | contract agent.signature                            |
-agent.enrol                                   | contract agent.identity agent.durable_file          | cryptography
-agent.outbox agent.outbox_rows agent.salvage  | contract agent.clock                                |
-agent.uplink                                  | contract agent.clock agent.identity agent.outbox    | paho
-agent.doctor                                  | agent                                               | paho psutil
-agent.cli agent.service                       | agent                                               |
-collector.entry                               | collector.cli                                       |
-collector.cli collector.serve collector.demo  | contract collector                                  | *
-collector.broker                              | contract                                            | *
-collector.placement                           | contract                                            | *
-collector.journal                             | contract collector.placement                        | *
-collector.ingest                              | contract collector.placement collector.journal      | *
-collector.store                               | contract                                            | *
-collector.stats                               | contract collector.store                            | *
-collector.directory                           | contract collector.placement                        | *
-collector.judge                               | contract collector.stats collector.directory        | *
-collector.diagnosis                           | contract collector.judge                            | *
-collector.fleet                               | contract collector.directory                        | *
-collector.web  | contract collector.diagnosis collector.judge collector.fleet collector.directory                  | *
-collector.report                              | contract collector.stats collector.directory        | *
-collector.grafana                             | contract                                            | *
-collector.target                              | agent.net.stamp agent.net.rtp agent.net.throughput  | *
-collector.town                                | contract agent.outbox agent.uplink                  | *
+room | may import of Balise | of other packages
+agent.contract agent.catalogue agent.codec agent.logs |  |
+agent.settings agent.durable_file agent.single |  |
+agent.net | contract | numpy
+agent.probes | contract agent.net agent.settings | psutil
+agent.clock | contract agent.durable_file |
+agent.config | contract agent.probes agent.settings |
+agent.plan agent.gate agent.runner | contract agent.probes agent.clock agent.config |
+agent.identity | contract agent.config agent.settings agent.durable_file |
+agent.signature | contract | cryptography
+agent.remote_config | contract agent.config agent.probes agent.settings agent.signature agent.durable_file |
+agent.commands | contract agent.signature |
+agent.enrol | contract agent.identity agent.durable_file | cryptography
+agent.outbox agent.outbox_rows agent.salvage | contract agent.clock agent.durable_file |
+agent.delivery | contract agent.outbox |
+agent.uplink | contract agent.clock agent.identity agent.outbox | paho
+agent.doctor agent.doctor_texts | agent | paho psutil
+agent.agent agent.cli agent.service | agent |
+collector.entry | collector.cli |
+collector.cli collector.commands collector.demo | contract collector | *
+collector.serve collector.metrics collector.status | contract collector | *
+collector.placement | contract | *
+collector.wire | contract | *
+collector.journal collector.journal_rows collector.journal_salvage | contract collector.placement | *
+collector.ingest | contract collector.placement collector.wire collector.journal collector.journal_rows | *
+collector.intake | contract collector.ingest | *
+collector.consumers | contract collector.wire collector.journal collector.journal_rows collector.store | *
+collector.store | contract | *
+collector.stats | contract collector.store | *
+collector.broker | contract | *
+collector.migrations |  | *
+collector.directory | contract collector.placement collector.migrations | *
+collector.homes_csv | contract collector.directory | *
+collector.fleet | contract collector.directory | *
+collector.judge | contract collector.stats collector.directory | *
+collector.diagnosis | contract collector.judge | *
+collector.web | contract collector.diagnosis collector.judge collector.fleet collector.directory | *
+collector.report | contract collector.stats collector.directory | *
+collector.grafana | contract | *
+collector.target | agent.net.stamp agent.net.dnsmsg agent.net.rtp agent.net.throughput | *
+collector.town | contract agent.outbox agent.uplink | *
 """
 
 
