@@ -114,7 +114,7 @@ def operation(name: str) -> dict[str, Any]:
         "action": action,
         "channel": {"$ref": f"#/channels/{name}"},
         "messages": [{"$ref": f"#/channels/{name}/messages/{message}"} for message in names],
-        "bindings": {"mqtt": {"qos": 1} | retained | MQTT},
+        "bindings": {"mqtt": {"qos": 0 if name == "ack" else 1} | retained | MQTT},
     }
 
 
