@@ -4,7 +4,7 @@ A settings class is a frozen dataclass whose fields are declared here; `build` m
 fault with its path, the value and what is allowed. Direct construction is not checked: only outside input is doubted.
 
 Rule 1: unknown keys are refused, so that a misspelt one is not silently a default.
-Rule 2: tables of one list that have a ``label`` have different ones: a label names a series.
+Rule 2: tables of one list that have a ``label`` have different ones: a label names a series, so it is no address.
 Rule 3: a secret's value is in no message, whatever is wrong with it.
 """
 
@@ -93,6 +93,14 @@ def choice(default: str | None = REQUIRED, allowed: tuple[str, ...] = ()) -> Any
 def text(default: str | None = REQUIRED, *, pattern: str, allowed: str) -> Any:
     """A text that matches ``pattern`` as a whole; ``allowed`` says in words what does: "a host name or an address"."""
     return _field(default, _Rule(kind="text", allowed=allowed, pattern=re.compile(pattern)))
+
+
+def series_label(*, dots: bool = True) -> Any:
+    """What names a series: 40 characters, which leaves room for a suffix of the probe's own; ``dots``: within it."""
+    letters, named = (r"a-z0-9_.-", "a-z, 0-9, _ . and -") if dots else (r"a-z0-9_-", "a-z, 0-9, _ and -")
+    no_address = r"(?![0-9]+(\.[0-9]+){3}$)"  # one with colons has no letter that is allowed
+    allowed = f"a label of {named}, 40 characters at most, and no address"
+    return text(pattern=rf"{no_address}[a-z0-9][{letters}]{{0,39}}", allowed=allowed)
 
 
 def secret(default: Secret | None = None) -> Any:

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from balise_agent.settings import Secret, as_table, build, choice, flag, number, secret, text
+from balise_agent.codec.shape import TARGET, is_text
+from balise_agent.settings import Secret, as_table, build, choice, flag, number, secret, series_label, text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +104,41 @@ def test_a_field_without_a_declaration_is_a_bug_not_a_fault() -> None:
     Plain.__annotations__ = {"label": str}
     with pytest.raises(TypeError, match=r"x\.label"):
         build(Plain, {"label": "b"}, "x")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Labelled:
+    label: str = series_label()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dotless:
+    label: str = series_label(dots=False)
+
+
+@given(
+    st.one_of(
+        st.from_regex(r"[0-9a-z_.:-]{1,48}", fullmatch=True),
+        st.ip_addresses().map(str),
+        st.text("0123456789.", max_size=16),
+    )
+)
+def test_every_label_that_settings_take_is_a_target_that_a_message_takes(label: str) -> None:
+    for cls, suffix in ((Labelled, ""), (Dotless, ".unique")):
+        if not build(cls, {"label": label}, "x")[1]:
+            assert is_text(label + suffix, TARGET)
+
+
+@pytest.mark.parametrize("label", ["gw", "op.v6", "1.2.3", "9", "10.0.0.1a", "a" * 40])
+def test_a_label_is_a_name(label: str) -> None:
+    assert build(Labelled, {"label": label}, "x") == (Labelled(label=label), [])
+    assert bool(build(Dotless, {"label": label}, "x")[1]) == ("." in label)
+
+
+@pytest.mark.parametrize("label", ["192.0.2.1", "999.0.0.1", "fe80::1", "Gw", "", ".gw", "a" * 41])
+def test_a_label_is_no_address(label: str) -> None:
+    for cls in (Labelled, Dotless):
+        assert build(cls, {"label": label}, "x")[1], label
 
 
 def test_a_secret_is_shown_nowhere() -> None:

@@ -25,7 +25,7 @@ from balise_agent.net.datagram import send_reason
 from balise_agent.net.http1 import Response, encode_get
 from balise_agent.net.resolve import Address, literal, resolve
 from balise_agent.probes.context import Context
-from balise_agent.settings import flag, number, text
+from balise_agent.settings import flag, number, series_label, text
 
 MOST_ADDRESSES = 3
 """Tried in turn, each for a quarter of the whole time (of 15 s: SYNs at 0, 1 and 3 s, RFC 6298)."""
@@ -39,9 +39,7 @@ _VERIFY_WRONG_NAME = (62, 64)  # host name, address
 class WebObject:
     """A small object (256 kB at most) that is there to be fetched."""
 
-    label: str = text(
-        pattern=r"[a-z0-9][a-z0-9_.-]{0,39}", allowed="a label of a-z, 0-9, _ . and -, 40 characters at most"
-    )
+    label: str = series_label()
     url: str = text(
         pattern=r"https?://(?:[A-Za-z0-9_.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?(?:/[!-~]{0,1024})?",
         allowed="an http or https URL without user name",
@@ -163,7 +161,7 @@ class _Fetch:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self._timed("connect_ms") as keep:
                 async with asyncio.timeout(self._timeout_s / (MOST_ADDRESSES + 1)):
-                    await asyncio.get_running_loop().sock_connect(sock, (address.host, port))
+                    await asyncio.get_running_loop().sock_connect(sock, address.at(port))
                 keep()
         except BaseException:
             sock.close()
