@@ -15,7 +15,8 @@ from balise_agent.net.resolve import Address, literal, resolve
     [
         ("127.0.0.1", Address(family=socket.AF_INET, host="127.0.0.1")),
         ("::1", Address(family=socket.AF_INET6, host="::1")),
-        ("fe80::1%lo", Address(family=socket.AF_INET6, host="fe80::1%lo")),
+        ("fe80::1%lo", Address(family=socket.AF_INET6, host="fe80::1", scope=socket.if_nametoindex("lo"))),
+        ("fe80::1%none", None),
         ("localhost", None),
         ("127.1", None),
         ("", None),
@@ -24,6 +25,13 @@ from balise_agent.net.resolve import Address, literal, resolve
 )
 def test_an_address_is_told_from_a_name(host: str, address: Address | None) -> None:
     assert literal(host) == address
+
+
+def test_a_socket_is_told_the_interface_of_a_link_local_address() -> None:
+    four, six = literal("127.0.0.1"), literal("fe80::1%lo")
+    assert four is not None
+    assert six is not None
+    assert (four.at(53), six.at(53)) == (("127.0.0.1", 53), ("fe80::1", 53, 0, socket.if_nametoindex("lo")))
 
 
 def test_a_name_has_its_addresses() -> None:

@@ -99,7 +99,7 @@ def ask_for_errors(sock: socket.socket) -> socket.socket:
     return sock
 
 
-def send(sock: socket.socket, data: bytes, address: tuple[str, int]) -> Sent:
+def send(sock: socket.socket, data: bytes, address: tuple[str, int] | tuple[str, int, int, int]) -> Sent:
     """Sent now; OSError where the probe itself has no way to send."""
     sent = Sent(wall_ns=time.time_ns(), mono_ns=time.monotonic_ns())
     try:

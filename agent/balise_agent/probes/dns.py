@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from balise_agent.contract import OK, Outcome, Record, Value, failed
 from balise_agent.net import dnsmsg
 from balise_agent.net.datagram import ask_for_errors, send_reason
-from balise_agent.net.resolve import Address, resolve
+from balise_agent.net.gateway import HOST_ALLOWED, HOST_PATTERN, addresses_of, no_address_reason
+from balise_agent.net.resolve import Address
 from balise_agent.probes.context import Context
-from balise_agent.settings import flag, number, text
+from balise_agent.settings import flag, number, series_label, text
 
 _MAX_ANSWER_BYTES = 4_096  # without EDNS 512 are allowed (RFC 1035 § 4.2.1); boxes send more all the same
 _LABEL_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
@@ -37,10 +38,8 @@ _RCODES = {
 class DnsResolver:
     """One resolver, and a name of ours that it is asked for."""
 
-    label: str = text(
-        pattern=r"[a-z0-9][a-z0-9_-]{0,39}", allowed="a label of a-z, 0-9, _ and -, 40 characters at most"
-    )
-    host: str = text(pattern=r"[A-Za-z0-9_.:%-]{1,253}", allowed="a host name or an address")
+    label: str = series_label(dots=False)  # the one dot is in ``LABEL.unique``
+    host: str = text(pattern=HOST_PATTERN, allowed=HOST_ALLOWED)
     port: int = number(53, low=1, high=65_535)
     name: str = text(
         pattern=r"(?=.{1,220}\.?$)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?",
@@ -77,14 +76,17 @@ def judge(answer: dnsmsg.Answer, *, unique: bool) -> Outcome:
 
 
 async def _ask_both(resolver: DnsResolver, timeout_s: float, context: Context) -> list[Record]:
-    addresses = await resolve(resolver.host)
+    addresses = await addresses_of(resolver.host)
     random_name = unique_name(resolver.name, context.rng)
     records = []
     for kind, name, target in (
         ("cached", resolver.name, resolver.label),
         ("unique", random_name, f"{resolver.label}.unique"),
     ):
-        outcome, fields = await _ask(addresses, resolver.port, name, kind, timeout_s, context)
+        if addresses:
+            outcome, fields = await _ask(addresses[0], resolver.port, name, kind, timeout_s, context)
+        else:
+            outcome, fields = failed(no_address_reason(resolver.host)), {}
         record = Record(
             measurement="dns",
             bt_ms=context.now_bt_ms(),
@@ -97,18 +99,18 @@ async def _ask_both(resolver: DnsResolver, timeout_s: float, context: Context) -
 
 
 async def _ask(
-    addresses: list[Address], port: int, name: str, kind: str, timeout_s: float, context: Context
+    address: Address, port: int, name: str, kind: str, timeout_s: float, context: Context
 ) -> tuple[Outcome, dict[str, Value]]:
     labels = dnsmsg.parse_name(name)
-    if not addresses or labels is None:
-        return failed("resolve" if not addresses else "bad_name"), {}
-    address, ident = addresses[0], context.rng.randrange(1 << 16)
+    if labels is None:
+        return failed("bad_name"), {}
+    ident = context.rng.randrange(1 << 16)
     question = dnsmsg.Question(name=labels, type=dnsmsg.TYPE_A)
     fields: dict[str, Value] = {"af": address.af}
     try:
         with socket.socket(address.family, socket.SOCK_DGRAM) as sock:
             ask_for_errors(sock).setblocking(False)
-            sock.connect((address.host, port))  # of UDP: only this peer's answers, and its ICMP errors, come in
+            sock.connect(address.at(port))  # of UDP: only this peer's answers, and its ICMP errors, come in
             async with asyncio.timeout(timeout_s):
                 answer, query_ms = await _exchange(sock, ident, question, context)
     except TimeoutError:

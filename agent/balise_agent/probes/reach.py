@@ -30,24 +30,20 @@ from balise_agent.net.datagram import (
     send,
     send_reason,
 )
-from balise_agent.net.resolve import Address, resolve
+from balise_agent.net.gateway import HOST_ALLOWED, HOST_PATTERN, addresses_of, no_address_reason
+from balise_agent.net.resolve import Address
 from balise_agent.probes.context import Context
-from balise_agent.settings import choice, flag, number, text
+from balise_agent.settings import choice, flag, number, series_label, text
 
 ECHO_TIMEOUT_S = 2.0
 """An answer later than this is lost: the catalogue's definition; RFC 2681 § 2.5 wants it fixed beforehand."""
-
-HOST_PATTERN = r"[A-Za-z0-9_.:%-]{1,253}"
-HOST_ALLOWED = "a host name or an address"
-LABEL_PATTERN = r"[a-z0-9][a-z0-9_.-]{0,39}"
-LABEL_ALLOWED = "a label of a-z, 0-9, _ . and -, 40 characters at most"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReachTarget:
     """One rung. ``every_s``: 1.5 for the operator's STAMP target, 10 for the other rungs; ``port`` is STAMP's."""
 
-    label: str = text(pattern=LABEL_PATTERN, allowed=LABEL_ALLOWED)
+    label: str = series_label()
     host: str = text(pattern=HOST_PATTERN, allowed=HOST_ALLOWED)
     method: str = choice("icmp", ("icmp", "stamp"))
     port: int = number(stamp.PORT, low=1, high=65_535)
@@ -195,9 +191,9 @@ class Window:
 
     async def _join(self, target: ReachTarget) -> Rung | str:
         """The target as a rung that is being measured, or why it is not."""
-        addresses = await resolve(target.host)
+        addresses = await addresses_of(target.host)
         if not addresses:
-            return "resolve"
+            return no_address_reason(target.host)
         try:
             self._open(addresses[0].family, target.method)
         except PermissionError:
@@ -258,7 +254,7 @@ class Window:
         self._awaited[family, rung.session, echo.sequence] = echo
         sock = self._sockets[family, rung.target.method]
         try:
-            echo.sent = send(sock, data, (rung.address.host, port))
+            echo.sent = send(sock, data, rung.address.at(port))
         except OSError as exc:
             echo.refused = send_reason(exc)
             return
