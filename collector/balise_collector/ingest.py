@@ -16,7 +16,7 @@ import json
 import secrets
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from balise_agent import codec
 from balise_agent.contract import Ack, Body, Outcome, Presence, Record, Refusal, Value, parse_topic, token
@@ -27,6 +27,9 @@ from balise_collector.placement import Orphan, Place, Placement, Resolve, Unknow
 
 FUTURE_MS = 300_000
 """A date further ahead than this is a clock gone wrong, not a late message."""
+
+MAX_NAMES = 200
+"""Names of unknown fields that are counted each by itself: a probe could invent them without end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,114 +60,172 @@ class Ingest:
 
     def take(self, batch: Sequence[Incoming]) -> list[Reply]:
         """Commits a batch and says what to answer; sqlite3.OperationalError: nothing was kept, nothing is answered."""
-        now_ms = self._now_ms()
-        committed: dict[tuple[str, str], list[int]] = defaultdict(list)
-        rejected: dict[tuple[str, str], list[tuple[int, str]]] = defaultdict(list)
-        counted: Counter[str] = Counter()
+        turn = _Turn(now_ms=self._now_ms(), resolve=self.resolve)
         with self._journal.transaction():
             for incoming in batch:
                 parsed = parse_topic(incoming.topic)
                 if parsed is None:
-                    counted["foreign_topic"] += 1
+                    turn.counts["foreign_topic"] += 1
                 elif parsed[1] == "state":
-                    counted[self._take_state(parsed[0], incoming.payload, now_ms)] += 1
+                    turn.counts[self._take_state(turn, parsed[0], incoming.payload)] += 1
                 elif parsed[1] == "records":
-                    counted[self._take_records(parsed[0], incoming.payload, now_ms, committed, rejected)] += 1
-        self.counts += counted
-        keys = committed.keys() | rejected.keys()
-        return [
-            Reply(probe=probe, ack=Ack(stream=stream, ranges=ranges(committed[key]), rejected=tuple(rejected[key])))
-            for key in keys
-            for probe, stream in (key,)
-        ]
+                    turn.counts[self._take_records(turn, parsed[0], incoming.payload)] += 1
+        self._count(turn)
+        return turn.replies()
 
     def replay(self, ids: Iterable[int]) -> Counter[str]:
         """Reads dead letters again, as after an upgrade: what can be read now is kept, and no letter any more."""
         outcomes: Counter[str] = Counter()
+        turn = _Turn(now_ms=self._now_ms(), resolve=self.resolve)
         for id_ in ids:
-            found = self._journal.dead_letter(id_)
-            decoded = None if found is None else wire.decode(found[1])
-            if found is None or decoded is None or isinstance(decoded, Refusal):
-                outcomes[decoded.name if isinstance(decoded, Refusal) else "unknown_id"] += 1
-                continue
-            now_ms = self._now_ms()
             with self._journal.transaction():
-                state = self._journal.add(_message(found[0], decoded, self._placed(found[0], decoded, now_ms)), now_ms)
-                if state != "conflict":
-                    self._journal.forget_dead_letter(id_)
-            outcomes[state] += 1
+                outcomes[self._replay_one(turn, id_)] += 1
         return outcomes
 
-    def _take_records(
-        self,
-        probe: str,
-        payload: bytes,
-        now_ms: int,
-        committed: dict[tuple[str, str], list[int]],
-        rejected: dict[tuple[str, str], list[tuple[int, str]]],
-    ) -> str:
-        if isinstance(self.resolve(probe, now_ms), UnknownProbe):
+    def _replay_one(self, turn: _Turn, id_: int) -> str:
+        found = self._journal.dead_letter(id_)
+        if found is None:
+            return "unknown_id"
+        probe, payload = found
+        if turn.knows_not(probe):
             return "unknown_probe"
         decoded = wire.decode(payload)
         if isinstance(decoded, Refusal):
-            return self._refuse(probe, payload, decoded, now_ms, rejected)
-        self.unknown_fields.update(decoded.unknown)
-        state = self._journal.add(_message(probe, decoded, self._placed(probe, decoded, now_ms)), now_ms)
-        if state == "conflict":
-            return self._refuse(probe, payload, Refusal(name="conflict"), now_ms, rejected)
-        committed[(probe, decoded.stream)].append(decoded.seq)
+            return decoded.name
+        state = self._add(turn, probe, decoded)
+        if state != "conflict":
+            self._journal.forget_dead_letter(id_)
         return state
 
+    def _take_records(self, turn: _Turn, probe: str, payload: bytes) -> str:
+        if turn.knows_not(probe):
+            return "unknown_probe"
+        decoded = wire.decode(payload)
+        if isinstance(decoded, Refusal):
+            return self._refuse(turn, probe, payload, decoded)
+        turn.unknown_fields.update(decoded.unknown)
+        state = self._add(turn, probe, decoded)
+        if state == "conflict":
+            return self._refuse(turn, probe, _cleaned(payload, decoded), Refusal(name="conflict"), decoded)
+        turn.committed[(probe, decoded.stream)].append(decoded.seq)
+        return state
+
+    def _add(self, turn: _Turn, probe: str, decoded: wire.Decoded) -> str:
+        message = _message(probe, decoded, placed(turn.resolve, probe, decoded, turn.now_ms))
+        state = self._journal.add(message, turn.now_ms)
+        return "withdrawn" if state == "new" and not (message.parts or message.orphans) else state
+
     def _refuse(
-        self,
-        probe: str,
-        payload: bytes,
-        refusal: Refusal,
-        now_ms: int,
-        rejected: dict[tuple[str, str], list[tuple[int, str]]],
+        self, turn: _Turn, probe: str, payload: bytes, refusal: Refusal, decoded: wire.Decoded | None = None
     ) -> str:
+        """Keeps it as a dead letter, unless some date that it has or may have is one of a withdrawn consent."""
         line, _, body = payload.partition(b"\n")
-        key = hashlib.sha256(body or line).digest()[:16]
-        if isinstance(self.resolve(probe, now_ms), Place | Orphan):
-            letter = DeadLetter(probe=probe, key=key, reason=refusal.name, detail=refusal.detail, payload=payload)
-            self._journal.add_dead_letter(letter, now_ms)
         envelope = codec.decode_envelope(line)
+        dates = [turn.now_ms]
         if not isinstance(envelope, Refusal):
-            rejected[(probe, envelope.stream)].append((envelope.seq, refusal.name))
-        self.dead[refusal.name] += 1
+            turn.rejected[(probe, envelope.stream)].append((envelope.seq, refusal.name))
+            dates += [date for date in (envelope.ts_ms, *(envelope.window or ())) if date]
+        if decoded is not None:
+            dates += _dates(decoded)
+        if all(isinstance(turn.resolve(probe, date), Place | Orphan) for date in dates):
+            key = hashlib.sha256(body or line).digest()[:16]
+            letter = DeadLetter(probe=probe, key=key, reason=refusal.name, detail=refusal.detail, payload=payload)
+            self._journal.add_dead_letter(letter, turn.now_ms)
+        turn.dead[refusal.name] += 1
         return "dead_letter"
 
-    def _placed(self, probe: str, decoded: wire.Decoded, now_ms: int) -> Iterable[tuple[Placement, bytes]]:
-        """Where it belongs: whole, or in parts where an assignment begins or ends within it."""
-        if decoded.ts_ms == 0:
-            known = self.resolve(probe, now_ms)
-            return [(known if isinstance(known, Withdrawn) else Orphan(reason="unsynced"), decoded.body_zlib)]
-        dates = [decoded.ts_ms + row.at for row in decoded.records]
-        earliest, latest = min(dates), max(dates)
-        place = self.resolve(probe, latest)
-        if latest > now_ms + FUTURE_MS and not isinstance(place, Withdrawn):
-            return [(Orphan(reason="clock_suspect"), decoded.body_zlib)]
-        if earliest == latest or self.resolve(probe, earliest) == place:
-            return [(place, decoded.body_zlib)]
-        return self._split(probe, decoded)
-
-    def _split(self, probe: str, decoded: wire.Decoded) -> Iterable[tuple[Placement, bytes]]:
-        parts: dict[Placement, list[wire.Row]] = defaultdict(list)
-        for row in decoded.records:
-            parts[self.resolve(probe, decoded.ts_ms + row.at)].append(row)
-        for place, rows in parts.items():
-            records = tuple(_record(row, decoded.bt_ms) for row in rows)
-            body = Body(nonce=token(secrets.token_bytes(16)), bt_ms=decoded.bt_ms, records=records)
-            yield place, codec.deflate(codec.encode_body(body))
-
-    def _take_state(self, probe: str, payload: bytes, now_ms: int) -> str:
+    def _take_state(self, turn: _Turn, probe: str, payload: bytes) -> str:
+        if turn.knows_not(probe):
+            return "unknown_probe"
         presence = codec.decode_presence(payload)
-        place = self.resolve(probe, now_ms)
-        if isinstance(presence, Refusal) or isinstance(place, UnknownProbe):
-            return "unknown_probe" if isinstance(place, UnknownProbe) else "bad_state"
+        if isinstance(presence, Refusal):
+            return "bad_state"
+        place = turn.resolve(probe, turn.now_ms)
+        if isinstance(place, Withdrawn):
+            self._journal.forget_presence(probe)
+            return "withdrawn"
         kept = place if isinstance(place, Place) else None
-        changed = self._journal.add_presence(probe, presence.online, payload, now_ms, kept, presence_body(presence))
+        known = codec.encode_presence(presence)  # not what came: names that nobody knows have values
+        changed = self._journal.add_presence(probe, presence.online, known, turn.now_ms, kept, presence_body(presence))
         return "presence" if changed else "presence_again"
+
+    def _count(self, turn: _Turn) -> None:
+        self.counts.update(turn.counts)
+        self.dead.update(turn.dead)
+        for name, count in turn.unknown_fields.items():
+            is_new = name not in self.unknown_fields and len(self.unknown_fields) >= MAX_NAMES
+            self.unknown_fields["others" if is_new else name] += count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Turn:
+    """One batch: one moment, one snapshot of the directory, and what is said and counted once it is committed."""
+
+    now_ms: int
+    resolve: Resolve
+    committed: dict[tuple[str, str], list[int]] = field(default_factory=lambda: defaultdict(list))
+    rejected: dict[tuple[str, str], list[tuple[int, str]]] = field(default_factory=lambda: defaultdict(list))
+    counts: Counter[str] = field(default_factory=Counter)
+    unknown_fields: Counter[str] = field(default_factory=Counter)
+    dead: Counter[str] = field(default_factory=Counter)
+
+    def knows_not(self, probe: str) -> bool:
+        """Not in the directory, or revoked."""
+        return isinstance(self.resolve(probe, self.now_ms), UnknownProbe)
+
+    def replies(self) -> list[Reply]:
+        """One a stream."""
+        keys = dict.fromkeys((*self.committed, *self.rejected))
+        found = []
+        for key in keys:
+            numbers, refused = self.committed.get(key, ()), self.rejected.get(key, ())
+            found.append(Reply(probe=key[0], ack=Ack(stream=key[1], ranges=ranges(numbers), rejected=tuple(refused))))
+        return found
+
+
+def placed(resolve: Resolve, probe: str, decoded: wire.Decoded, now_ms: int) -> list[tuple[Placement, bytes]]:
+    """Where a message belongs: whole, or in parts where something begins or ends within it.
+
+    Where its date is not known or cannot be, one `Withdrawn` among the dates that it may have is enough to keep
+    nothing.
+    """
+    if decoded.ts_ms == 0:
+        possible = [now_ms, *(decoded.window or ())]
+        return [(_apart(resolve, probe, possible, Orphan(reason="unsynced")), decoded.body_zlib)]
+    dates = _dates(decoded)
+    if max(dates) > now_ms + FUTURE_MS:  # one clock dated all of its records
+        return [(_apart(resolve, probe, [now_ms, *dates], Orphan(reason="clock_suspect")), decoded.body_zlib)]
+    places = [resolve(probe, date) for date in dates]
+    first = places[0]
+    if all(place is first or place == first for place in places):
+        return [(first, decoded.body_zlib)]
+    return _split(decoded, places)
+
+
+def _apart(resolve: Resolve, probe: str, possible_ms: Iterable[int], orphan: Orphan) -> Placement:
+    found = (resolve(probe, date) for date in possible_ms)
+    return next((place for place in found if isinstance(place, Withdrawn)), orphan)
+
+
+def _split(decoded: wire.Decoded, places: Iterable[Placement]) -> list[tuple[Placement, bytes]]:
+    parts: dict[Placement, list[Record]] = defaultdict(list)
+    for row, place in zip(decoded.records, places, strict=True):
+        parts[place].append(_record(row, decoded.bt_ms))
+    bodies = {
+        place: Body(nonce=token(secrets.token_bytes(16)), bt_ms=decoded.bt_ms, records=tuple(records))
+        for place, records in parts.items()
+    }
+    return [(place, codec.deflate(codec.encode_body(body))) for place, body in bodies.items()]
+
+
+def _dates(decoded: wire.Decoded) -> list[int]:
+    return [decoded.ts_ms + row.at for row in decoded.records] if decoded.ts_ms else []
+
+
+def _cleaned(payload: bytes, decoded: wire.Decoded) -> bytes:
+    """A message without the values of names that nobody knows, in its envelope and in its body."""
+    envelope = codec.decode_envelope(payload.partition(b"\n")[0])
+    return b"" if isinstance(envelope, Refusal) else codec.encode_batch(envelope, decoded.body_zlib)
 
 
 def ranges(numbers: Iterable[int]) -> tuple[tuple[int, int], ...]:
@@ -187,8 +248,7 @@ def presence_body(presence: Presence) -> bytes:
     return codec.deflate(json.dumps(body, separators=(",", ":")).encode())
 
 
-def _message(probe: str, decoded: wire.Decoded, placed: Iterable[tuple[Placement, bytes]]) -> Message:
-    pairs = list(placed)
+def _message(probe: str, decoded: wire.Decoded, pairs: Sequence[tuple[Placement, bytes]]) -> Message:
     return Message(
         probe=probe,
         stream=decoded.stream,

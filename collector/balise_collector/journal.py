@@ -239,6 +239,10 @@ class Journal:
         """It was read after all, or its time is over."""
         self._db.execute("DELETE FROM dead_letter WHERE id = ?", (id_,))
 
+    def forget_presence(self, probe: str) -> None:
+        """Whether it is online is not kept any more."""
+        self._db.execute("DELETE FROM presence WHERE probe = ?", (probe,))
+
     def prune(self, now_ms: int, keep_ms: int = KEPT_MS) -> int:
         """Deletes rows that are old enough and that every consumer is done with; says how many. The chain stays."""
         cursors = self.cursors()
