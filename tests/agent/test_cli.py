@@ -9,7 +9,6 @@ import os
 import re
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import threading
@@ -59,11 +58,8 @@ def dns_answer(rcode: int) -> Callable[[bytes], bytes]:
     def answer(data: bytes) -> bytes:
         decoded = dnsmsg.decode_query(data)
         assert decoded is not None
-        question = dnsmsg.encode_query(decoded[0], decoded[1])[12:]
-        records = 0 if rcode else 1
-        header = struct.pack(">HHHHHH", decoded[0], 0x8180 | rcode, 1, records, 0, 0)
-        address = b"\xc0\x0c" + struct.pack(">HHIH", 1, 1, 60, 4) + bytes([192, 0, 2, 1])
-        return header + question + address * records
+        address = dnsmsg.Resource(owner=decoded.question.name, type=1, ttl_s=60, data=bytes([192, 0, 2, 1]))
+        return dnsmsg.encode_answer(decoded, rcode=rcode, answers=[] if rcode else [address])
 
     return answer
 

@@ -76,7 +76,7 @@ def test_each_resolver_is_asked_for_the_fixed_name_and_for_one_that_no_cache_has
     def peer(query: bytes) -> list[bytes]:
         read = dnsmsg.decode_query(query)
         assert read is not None
-        asked.append(b".".join(read[1].name).decode())
+        asked.append(b".".join(read.question.name).decode())
         return [reply(query)]
 
     with resolver(peer) as port:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from balise_agent.net import dnsmsg
-from balise_agent.net.dnsmsg import Answer, Question
+from balise_agent.net.dnsmsg import Answer, Query, Question, Resource
 
 QUESTION = Question(name=(b"www", b"example", b"org"), type=dnsmsg.TYPE_A)
 NAME = b"\x03www\x07example\x03org\x00"
@@ -38,7 +38,7 @@ def test_a_query_with_edns_has_one_more_record() -> None:
 def test_a_query_is_read_back(ident: int, name: tuple[bytes, ...], kind: int, edns: int | None) -> None:
     question = Question(name=name, type=kind)
     fits = len(dnsmsg.encode_name(name)) <= 255
-    expected = (ident, question) if fits else None
+    expected = Query(ident=ident, question=question, edns=None if edns is None else 0) if fits else None
     assert dnsmsg.decode_query(dnsmsg.encode_query(ident, question, edns_bytes=edns)) == expected
 
 
@@ -116,4 +116,73 @@ def test_a_text_is_a_name_or_none(text: str, name: tuple[bytes, ...] | None) -> 
 @given(st.one_of(st.binary(max_size=200), st.binary(max_size=60).map(lambda tail: answer(count=3, section=tail))))
 def test_no_bytes_make_a_decoder_raise(data: bytes) -> None:
     assert isinstance(dnsmsg.decode_answer(data), Answer | None)
-    assert isinstance(dnsmsg.decode_query(data), tuple | None)
+    assert isinstance(dnsmsg.decode_query(data), Query | None)
+
+
+NAMES = LABELS.filter(lambda name: 0 < len(dnsmsg.encode_name(name)) <= 255)
+QUERIES = st.builds(
+    Query,
+    ident=st.integers(0, 65_535),
+    question=st.builds(Question, name=NAMES, type=st.integers(0, 65_535), class_=st.integers(0, 65_535)),
+    opcode=st.integers(0, 15),
+    rd=st.booleans(),
+    edns=st.none() | st.just(0),
+)
+RESOURCES = st.lists(
+    st.tuples(st.integers(0, 5), st.integers(0, 65_535), st.integers(0, 2**31), st.binary(max_size=50))
+)
+
+
+@given(QUERIES, st.integers(0, 15), RESOURCES, st.integers(0, 3))
+def test_what_a_server_says_is_what_a_client_reads(
+    query: Query, rcode: int, resources: list[tuple[int, int, int, bytes]], in_authority: int
+) -> None:
+    name = query.question.name
+    made = [Resource(owner=name[cut:], type=kind, ttl_s=ttl_s, data=data) for cut, kind, ttl_s, data in resources]
+    answers, authority = made[in_authority:], made[:in_authority]
+    data = dnsmsg.encode_answer(query, rcode=rcode, answers=answers, authority=authority)
+    expected = Answer(ident=query.ident, rcode=rcode, tc=False, questions=(query.question,), answers=len(answers))
+    assert dnsmsg.decode_answer(data) == expected
+    assert dnsmsg.decode_query(data) is None
+
+
+def test_an_answer_is_laid_out_as_in_rfc_1035() -> None:
+    query = Query(ident=0x1234, question=QUESTION, edns=0)
+    address = Resource(owner=QUESTION.name, type=dnsmsg.TYPE_A, ttl_s=300, data=bytes((192, 0, 2, 1)))
+    opt = b"\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x00"
+    header = b"\x12\x34\x85\x00\x00\x01\x00\x01\x00\x00\x00\x01"
+    assert dnsmsg.encode_answer(query, authoritative=True, answers=[address]) == header + ASKED + RECORD + opt
+
+
+def test_an_owner_is_a_pointer_to_where_the_questions_name_ends_with_it() -> None:
+    soa = dnsmsg.make_soa(QUESTION, (b"example", b"org"), 60)
+    data = dnsmsg.encode_answer(Query(ident=1, question=QUESTION), authority=[soa])
+    owner = dnsmsg.read_name(data, 12 + len(ASKED))
+    assert owner is not None
+    assert owner[0] == (b"example", b"org")
+    primary = dnsmsg.read_name(data, owner[1] + 10)
+    assert primary is not None
+    assert primary[0] == (b"example", b"org")
+    assert data[primary[1] :] == b"\x00" + struct.pack("!IIIII", 1, 86_400, 3_600, 604_800, 60)
+
+
+def test_a_version_that_is_not_known_is_said_in_the_opt_record() -> None:
+    data = dnsmsg.encode_answer(Query(ident=1, question=QUESTION, edns=1), rcode=dnsmsg.BADVERS)
+    assert (data[3] & 0xF, data[-6]) == (0, 1)
+
+
+def test_a_query_has_one_question_written_out_and_nothing_else_before_its_opt_record() -> None:
+    whole = dnsmsg.encode_query(1, QUESTION, edns_bytes=1232)
+    assert dnsmsg.decode_query(whole) == Query(ident=1, question=QUESTION, edns=0)
+    for at in (5, 7, 9):  # questions, answers, authority: one more
+        assert dnsmsg.decode_query(whole[:at] + bytes((whole[at] + 1,)) + whole[at + 1 :]) is None
+    assert dnsmsg.decode_query(b"\x00" + whole[1:12] + b"\xc0\x00" + ASKED[-4:]) is None
+    signed = dnsmsg.decode_query(dnsmsg.encode_query(1, QUESTION)[:11] + b"\x01" + ASKED + NAME + b"\x00\xfa\x00\xff")
+    assert signed == Query(ident=1, question=QUESTION)
+
+
+@given(st.integers(0, 43))
+def test_a_query_is_read_whole_or_not_at_all(size: int) -> None:
+    whole = dnsmsg.encode_query(1, QUESTION, edns_bytes=1232)
+    read = dnsmsg.decode_query(whole[:size])
+    assert read is None if size < 12 + len(ASKED) else read is not None

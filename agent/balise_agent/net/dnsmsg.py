@@ -1,4 +1,4 @@
-"""What does a DNS question look like, and what does an answer say?
+"""What does a DNS question look like, and what does an answer say? The client's side, then the server's.
 
 RFC 1035, with the OPT record of RFC 6891 where asked. Pure.
 
@@ -9,18 +9,27 @@ Rule 2: a compression pointer goes backwards only, and a name has 255 bytes at m
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 TYPE_A = 1
+TYPE_SOA = 6
 TYPE_AAAA = 28
 CLASS_IN = 1
+OPCODE_QUERY = 0
 NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED = range(6)  # RFC 1035 § 4.1.1
+BADVERS = 16  # RFC 6891 § 9; its upper bits are in the OPT record
 
 _TYPE_OPT = 41
 _HEADER = struct.Struct("!HHHHHH")
 _QUESTION = struct.Struct("!HH")
 _RECORD = struct.Struct("!HHIH")
-_RD, _QR, _TC = 0x0100, 0x8000, 0x0200
+_SOA_TIMES = struct.Struct("!IIIII")
+_QR, _AA, _TC, _RD = 0x8000, 0x0400, 0x0200, 0x0100
+_OPCODE_SHIFT = 11
+_POINTER = 0xC000
+_OPT_BYTES = 11
+_SERVER_EDNS_BYTES = 1_232  # the largest query that a server says it takes: no fragments (DNS flag day 2020)
 _MAX_NAME_BYTES = 255
 _MAX_LABEL_BYTES = 63
 
@@ -49,6 +58,27 @@ class Answer:
     def is_for(self, ident: int, question: Question) -> bool:
         """The answer to that question and no other; letters of either case are the same (RFC 4343)."""
         return self.ident == ident and len(self.questions) == 1 and _folded(self.questions[0]) == _folded(question)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """What a server was asked. ``edns``: the version in the OPT record; None: there is no such record."""
+
+    ident: int
+    question: Question
+    opcode: int = OPCODE_QUERY
+    rd: bool = True
+    edns: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resource:
+    """A record of an answer, in class IN. ``owner`` is the question's name or its end."""
+
+    owner: Name
+    type: int
+    ttl_s: int
+    data: bytes
 
 
 def parse_name(text: str) -> Name | None:
@@ -89,13 +119,66 @@ def decode_answer(data: bytes) -> Answer | None:
     return Answer(ident=ident, rcode=flags & 0xF, tc=tc, questions=questions, answers=present)
 
 
-def decode_query(data: bytes) -> tuple[int, Question] | None:
-    """Identifier and question of a query with one question, or None."""
+def decode_query(data: bytes) -> Query | None:
+    """None where it is no query of one question, or holds more than that and what stands after an OPT record.
+
+    Of the additional section the first record is read: a resolver puts OPT there, and a signature comes last.
+    """
     if len(data) < _HEADER.size:
         return None
-    ident, flags, question_count, *_rest = _HEADER.unpack_from(data)
-    read = None if flags & _QR or question_count != 1 else _read_questions(data, 1)
-    return None if read is None else (ident, read[0][0])
+    ident, flags, questions, answers, authority, additional = _HEADER.unpack_from(data)
+    read = None if flags & _QR or (questions, answers, authority) != (1, 0, 0) else _read_questions(data, 1)
+    if read is None:
+        return None
+    (question,), end = read
+    if end != _HEADER.size + _name_bytes(question.name) + _QUESTION.size:  # a pointer, with nothing to point to
+        return None
+    edns = _edns_version(data, end) if additional else None
+    opcode = flags >> _OPCODE_SHIFT & 0xF
+    return Query(ident=ident, question=question, opcode=opcode, rd=bool(flags & _RD), edns=edns)
+
+
+def encode_answer(
+    query: Query,
+    *,
+    rcode: int = NOERROR,
+    authoritative: bool = False,
+    answers: Sequence[Resource] = (),
+    authority: Sequence[Resource] = (),
+) -> bytes:
+    """The answer, with the question as it was asked, letter by letter, and an OPT record where it had one."""
+    flags = _QR | query.opcode << _OPCODE_SHIFT | _AA * authoritative | _RD * query.rd | rcode & 0xF
+    has_opt = query.edns is not None
+    header = _HEADER.pack(query.ident, flags, 1, len(answers), len(authority), int(has_opt))
+    question = encode_name(query.question.name) + _QUESTION.pack(query.question.type, query.question.class_)
+    records = b"".join(_encode_resource(record, query.question) for record in (*answers, *authority))
+    opt = b"\0" + _RECORD.pack(_TYPE_OPT, _SERVER_EDNS_BYTES, rcode >> 4 << 24, 0) if has_opt else b""
+    return header + question + records + opt
+
+
+def make_soa(question: Question, zone: Name, ttl_s: int) -> Resource:
+    """The zone's start of authority, which says how long an absence counts (RFC 2308); there is no secondary."""
+    primary, mailbox = _pointer(question, zone), encode_name(())
+    times = _SOA_TIMES.pack(1, 86_400, 3_600, 604_800, ttl_s)  # serial, refresh, retry, expire, minimum
+    return Resource(owner=zone, type=TYPE_SOA, ttl_s=ttl_s, data=primary + mailbox + times)
+
+
+def _encode_resource(record: Resource, question: Question) -> bytes:
+    head = _RECORD.pack(record.type, CLASS_IN, record.ttl_s, len(record.data))
+    return _pointer(question, record.owner) + head + record.data
+
+
+def _pointer(question: Question, name: Name) -> bytes:
+    """To where the question's name, which follows the header, ends with ``name``."""
+    before = question.name[: len(question.name) - len(name)]
+    return (_POINTER | _HEADER.size + _name_bytes(before) - 1).to_bytes(2)
+
+
+def _edns_version(data: bytes, offset: int) -> int | None:
+    if len(data) < offset + _OPT_BYTES or data[offset] != 0:
+        return None
+    kind, _payload, extended, _data_bytes = _RECORD.unpack_from(data, offset + 1)
+    return extended >> 16 & 0xFF if kind == _TYPE_OPT else None
 
 
 def read_name(data: bytes, offset: int) -> tuple[Name, int] | None:
