@@ -1,0 +1,104 @@
+"""What do probes measure against? A reflector of STAMP, a web server of one small object, and the DNS of one zone.
+
+Rule 1: no answer over UDP is worth forging a sender for: STAMP's is as long as its question, DNS's three times at most.
+Rule 2: no client is kept: neither an address nor a name that was asked for is stored or logged.
+Rule 3: any bytes are borne. What is not a question of ours is dropped, what is slow or too much is closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from balise_agent.net import stamp
+from balise_collector.target.datagrams import ask_for_ancillary
+from balise_collector.target.dns import DNS_PORT, Responder, Zone, make_zone
+from balise_collector.target.reflector import Reflector
+from balise_collector.target.web import LIMITS, Limits, accept
+
+__all__ = ["DNS_PORT", "STAMP_PORT", "Limits", "Ports", "Zone", "make_zone", "serve_target"]
+
+STAMP_PORT = stamp.PORT
+
+_BACKLOG = 1_024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """Where it listens. ``dns``: None without a zone."""
+
+    http: int
+    udp: int
+    dns: int | None = None
+
+
+async def serve_target(
+    listen: str,
+    http_port: int,
+    udp_port: int,
+    tls: ssl.SSLContext | None,
+    stop: asyncio.Event,
+    ready: Callable[[Ports], None],
+    limits: Limits = LIMITS,
+    zone: Zone | None = None,
+    dns_port: int = DNS_PORT,
+) -> None:
+    """Serve until ``stop``; port 0 lets the kernel choose, ``ready`` says which. ``::`` listens for IPv4 too."""
+    with contextlib.ExitStack() as closing:
+        web = closing.enter_context(_bound(listen, http_port, socket.SOCK_STREAM))
+        udp = closing.enter_context(_bound(listen, udp_port, socket.SOCK_DGRAM))
+        dns = None if zone is None else closing.enter_context(_bound(listen, dns_port, socket.SOCK_DGRAM))
+        web.listen(_BACKLOG)
+        _answer(udp, Reflector(udp).readable, closing)
+        if dns is not None and zone is not None:
+            _answer(dns, Responder(dns, zone).readable, closing)
+        accepting = asyncio.create_task(accept(web, tls, limits))
+        try:
+            ready(Ports(http=_port(web), udp=_port(udp), dns=None if dns is None else _port(dns)))
+            await _first_of(stop.wait(), accepting)
+        finally:
+            accepting.cancel()
+            await asyncio.gather(accepting, return_exceptions=True)
+
+
+def _answer(sock: socket.socket, readable: Callable[[], None], closing: contextlib.ExitStack) -> None:
+    loop = asyncio.get_running_loop()
+    loop.add_reader(sock, readable)
+    closing.callback(loop.remove_reader, sock)
+
+
+def _port(sock: socket.socket) -> int:
+    return int(sock.getsockname()[1])
+
+
+def _bound(listen: str, port: int, kind: socket.SocketKind) -> socket.socket:
+    family, _, _, _, address = socket.getaddrinfo(listen, port, type=kind, flags=socket.AI_PASSIVE)[0]
+    sock = socket.socket(family, kind)
+    try:
+        sock.setblocking(False)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        if kind == socket.SOCK_STREAM:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        else:
+            ask_for_ancillary(sock)
+        sock.bind(address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+async def _first_of(stopped: Awaitable[object], serving: asyncio.Task[None]) -> None:
+    """Until it is told to stop, or serving ends by a fault, which is raised."""
+    stopping = asyncio.ensure_future(stopped)
+    try:
+        await asyncio.wait((stopping, serving), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopping.cancel()
+    if serving.done():
+        serving.result()
