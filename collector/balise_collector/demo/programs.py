@@ -22,10 +22,12 @@ from pathlib import Path
 
 from balise_collector import broker
 from balise_collector.directory import Consent, Directory, Home, Inventory, Line, Offer, Pon, sqlite_url
+from balise_collector.target import Ports
 
 READY_S = 20.0
 END_S = 5.0
 WITNESS = "BALISE_WITNESS"
+ZONE = "probe.example.net"
 BASE_OFFER_BPS = 10_000_000  # what the base offer was announced at
 
 
@@ -76,10 +78,10 @@ class Programs:
         files = prepare_broker(self.data)
         self.agents = prepare_agents(self.folder, self.data, files, agents)
         self.start_broker()
-        http, udp = self.start_target()
+        ports = self.start_target()
         self.start_collector()
         for agent in self.agents:
-            write_agent_config(agent, files, http=http, udp=udp)
+            write_agent_config(agent, files, ports)
             self.start_agent(agent)
 
     def start_broker(self) -> None:
@@ -91,14 +93,13 @@ class Programs:
         self.run("broker", [program, "-c", str(files.conf)])
         self.wait("broker", lambda: _answers(files.host, files.port))
 
-    def start_target(self) -> tuple[int, int]:
-        """`balise target`; its HTTP and UDP ports."""
-        options = ["--listen", "127.0.0.1", "--port", "0", "--udp-port", "0", "--json"]
-        self.run("target", [*_balise(), "target", *options])
+    def start_target(self) -> Ports:
+        """`balise target`, and where it listens."""
+        options = ["--listen", "127.0.0.1", "--port", "0", "--udp-port", "0", "--dns-port", "0", "--dns-zone", ZONE]
+        self.run("target", [*_balise(), "target", *options, "--json"])
         log = self.log("target")
         self.wait("target", lambda: log.read_text().startswith("{") and log.read_text().endswith("\n"))
-        ports = json.loads(log.read_text().splitlines()[0])
-        return int(ports["http"]), int(ports["udp"])
+        return Ports(**json.loads(log.read_text().splitlines()[0]))
 
     def start_collector(self) -> None:
         """`balise serve`."""
@@ -198,7 +199,7 @@ def _inventory(home: str, now_ms: int) -> Inventory:
     )
 
 
-def write_agent_config(agent: AgentFiles, files: broker.BrokerFiles, *, http: int, udp: int) -> None:
+def write_agent_config(agent: AgentFiles, files: broker.BrokerFiles, ports: Ports) -> None:
     """The agent's TOML: every probe of it, against the target and this machine."""
     agent.folder.mkdir(parents=True, exist_ok=True)
     agent.config.write_text(
@@ -221,13 +222,17 @@ id = "{agent.probe}"
 [reach]
 interval_s = 2
 targets = [
-  {{ label = "op", host = "127.0.0.1", method = "stamp", port = {udp}, every_s = 0.2 }},
+  {{ label = "op", host = "127.0.0.1", method = "stamp", port = {ports.udp}, every_s = 0.2 }},
   {{ label = "gw", host = "127.0.0.1", method = "icmp", every_s = 0.5 }},
 ]
 
+[dns]
+interval_s = 2
+resolvers = [{{ label = "target", host = "127.0.0.1", port = {ports.dns}, name = "{ZONE}" }}]
+
 [web]
 interval_s = 2
-objects = [{{ label = "target", url = "http://127.0.0.1:{http}/small" }}]
+objects = [{{ label = "target", url = "http://127.0.0.1:{ports.http}/small" }}]
 
 [host]
 interval_s = 2
