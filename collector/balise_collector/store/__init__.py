@@ -1,6 +1,6 @@
 """Which points are kept, by series and time, and for how long?
 
-One protocol; `chunks` implements it on files of this machine.
+One protocol; `chunks` implements it on files of this machine, `influx` on an InfluxDB.
 
 Rule 1: `Store.write` returns when its points are on disk, and a feed's cursor never stands before them: after a crash
 the feed is read again from its cursor, and the same points overwrite themselves.
@@ -16,11 +16,27 @@ from typing import Protocol
 
 from balise_collector.store.points import Kind, Point, Series, Tags
 
-__all__ = ["Damage", "Kind", "OnDamage", "Point", "Reader", "Retained", "Series", "Store", "StoreBusy", "Tags"]
+__all__ = [
+    "Damage",
+    "Kind",
+    "OnDamage",
+    "Point",
+    "Reader",
+    "Retained",
+    "Series",
+    "Store",
+    "StoreBusy",
+    "Tags",
+    "Unavailable",
+]
 
 
 class StoreBusy(Exception):  # noqa: N818 - what it is, not that it is an error
     """Another process has the store open to write, or reads in the way of an erasure."""
+
+
+class Unavailable(Exception):  # noqa: N818 - what it is, not that it is an error
+    """A server that keeps points does not take or give them now; nothing is wrong with the points: ask again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

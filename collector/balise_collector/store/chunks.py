@@ -43,7 +43,8 @@ SEAL_MARGIN_MS = 15 * 60_000
 """How long after its end an hour is sealed: batches come each minute, `eco` ones each five, with resends on top."""
 
 _OPEN_DAYS = 8  # files kept open to write: today, yesterday, and what some probes deliver after an outage
-_COMPACTED = "compacted"
+
+_SALVAGED_A_TRANSACTION = 5_000
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -74,8 +75,9 @@ class ChunkStore(ChunkReader):
         self._lock = _lock(folder / "lock")
         self._turn = threading.RLock()
         self._open: dict[int, Day] = {}  # the last used stands last
+        self._checked: set[int] = set()
         self._index = self._open_index()
-        self._warm = set(layout.days(folder))  # days that may have something to seal
+        self._warm: set[int] = set()  # days that may have something to seal
         self._recover()
 
     def write(self, points: Sequence[Point], feed: str, cursor: int) -> None:
@@ -86,7 +88,8 @@ class ChunkStore(ChunkReader):
             by_day.setdefault(point.ts_ms // DAY_MS, []).append(point)
         with self._turn:
             for number, of_day in by_day.items():
-                self._write_day(number, of_day)
+                self._on_day(number, partial(Day.write, points=of_day))
+                self._warm.add(number)
             with layout.transaction(self._index):
                 self._index.execute("INSERT OR REPLACE INTO cursor(feed, position) VALUES (?, ?)", (feed, cursor))
 
@@ -113,7 +116,7 @@ class ChunkStore(ChunkReader):
         removed = 0
         for number in self._days(0, max(cutoffs_ms.values())):
             with self._turn:
-                deleted += self._on_day(number, partial(erasing.expire, cutoffs_ms=cutoffs_ms)) or Counter()
+                deleted += self._on_day(number, partial(erasing.expire, cutoffs_ms=cutoffs_ms))
                 removed += self._scrub(number)
         aside.remove(self._folder, 0, now_ms // DAY_MS - aside.KEPT_DAYS - 1)
         unknown = {series.measurement for series in self.series()} - CATALOGUE.keys()
@@ -136,17 +139,12 @@ class ChunkStore(ChunkReader):
             self._index.close()
             os.close(self._lock)
 
-    def _write_day(self, number: int, of_day: list[Point]) -> None:
-        if self._on_day(number, lambda day: day.write(of_day)) is None:  # its file was damaged: into a new one
-            self._day(number).write(of_day)
-        self._warm.add(number)
-
     def _seal_day(self, number: int, until_ms: int) -> int:
         over = min(HOURS, (until_ms - number * DAY_MS) // HOUR_MS)  # hours of the day that are over
         if over <= 0:
             return 0
         with self._turn:
-            hours = self._on_day(number, lambda day: reading.hot_hours(day.connection)) or []
+            hours = self._on_day(number, lambda day: reading.hot_hours(day.connection))
         written = sum(self._seal_hour(number, hour) for hour in hours if hour < over)
         if over == HOURS:
             with self._turn:
@@ -160,19 +158,14 @@ class ChunkStore(ChunkReader):
         while after is not None:
             some = partial(sealing.seal_some, hour=hour, after=after, on_bad=self._on_bad(number))
             with self._turn:
-                count, after = self._on_day(number, some) or (0, None)
+                count, after = self._on_day(number, some)
             written += count
         return written
 
     def _settle(self, day: Day) -> None:
-        """A day that is over and all sealed: pack its pages, half empty after a day of insertions, once."""
-        if reading.hot_hours(day.connection):
-            return
-        self._warm.discard(day.number)
-        if not day.flag(_COMPACTED):
-            day.connection.execute("VACUUM")
-            with day.transaction():
-                day.set_flag(_COMPACTED, to=True)
+        if not reading.hot_hours(day.connection):
+            sealing.settle(day)
+            self._warm.discard(day.number)
 
     def _carry_out_erasures(self) -> int:
         erased = 0
@@ -189,7 +182,7 @@ class ChunkStore(ChunkReader):
         erase = partial(erasing.erase, home=home, from_ms=from_ms, to_ms=to_ms, on_bad=self._on_bad(number))
         erased = self._on_day(number, erase)
         self._scrub(number)
-        return erased or 0
+        return erased
 
     def _scrub(self, number: int) -> bool:
         """Leave no trace of what was deleted from a day; whether its file is gone."""
@@ -203,29 +196,52 @@ class ChunkStore(ChunkReader):
 
     def _recover(self) -> None:
         """Finish what a crash interrupted."""
+        for path in aside.waiting(self._folder):
+            self._salvage(path)
         self._carry_out_erasures()
         for number in layout.days(self._folder):
             if self._ask(number, erasing.is_flagged):
                 self._scrub(number)
+            if not self._ask(number, sealing.is_settled):
+                self._warm.add(number)
 
-    def _on_day(self, number: int, work: Callable[[Day], T]) -> T | None:
-        """Work on a day's file. One that SQLite cannot read is reported and set aside: None."""
+    def _on_day(self, number: int, work: Callable[[Day], T]) -> T:
+        """Work on a day's file. One that SQLite cannot read all of is set aside, and the work done on a new one."""
         try:
             return work(self._day(number))
         except sqlite3.DatabaseError as exc:
             if not layout.is_damage(exc):
                 raise
-            if number in self._open:
-                self._open.pop(number).close()
-            path = layout.day_path(self._folder, number)
-            aside.set_aside(path)
-            self._on_damage(Damage(file=path.name, what=f"set aside: {exc}"))
-            return None
+            self._set_aside(number, str(exc))
+            return work(self._day(number))
+
+    def _set_aside(self, number: int, what: str) -> None:
+        if number in self._open:
+            self._open.pop(number).close()
+        path = layout.day_path(self._folder, number)
+        self._on_damage(Damage(file=path.name, what=f"set aside: {what}"))
+        self._salvage(aside.set_aside(path))
+
+    def _salvage(self, path: Path) -> None:
+        """What can still be read of a file that was set aside becomes hot rows of a new one."""
+        number = layout.day_of(path)
+        held: list[Point] = []
+        for some in aside.salvage(path, self._on_bad(number)):
+            held += some
+            if len(held) > _SALVAGED_A_TRANSACTION:
+                self._day(number).write(held)
+                held.clear()
+        self._day(number).write(held)
+        self._warm.add(number)
+        aside.salvaged(path)
 
     def _day(self, number: int) -> Day:
         """The day's file, open to write; the one used longest ago is closed for it."""
         day = self._open.pop(number, None) or Day(self._folder, number)
         self._open[number] = day
+        if number not in self._checked:  # once a process: what it writes itself is sound
+            layout.check_indexes(day.connection)
+            self._checked.add(number)
         if len(self._open) > _OPEN_DAYS:
             self._open.pop(next(iter(self._open))).close()
         return day

@@ -49,6 +49,8 @@ CREATE TABLE damaged(hour INTEGER NOT NULL, owner INTEGER NOT NULL, at INTEGER, 
 CREATE TABLE meta(k TEXT PRIMARY KEY, v INTEGER NOT NULL);
 """
 
+_INDEXED = ("series", "owner", "shape", "hot")  # what is sealed is not among them: a look takes milliseconds
+
 _INDEX = """
 CREATE TABLE cursor(feed TEXT PRIMARY KEY, position INTEGER NOT NULL);
 CREATE TABLE erasure(id INTEGER PRIMARY KEY, home TEXT NOT NULL, from_ms INTEGER NOT NULL, to_ms INTEGER NOT NULL);
@@ -77,12 +79,12 @@ def index_path(folder: Path) -> Path:
 
 def open_day(path: Path) -> sqlite3.Connection:
     """A day's file to write; made where there is none."""
-    return _open(path, _DAY)
+    return _open(path)
 
 
 def open_index(folder: Path) -> sqlite3.Connection:
     """The index to write; made where there is none."""
-    return _open(index_path(folder), _INDEX)
+    return _open(index_path(folder))
 
 
 def ask(path: Path, question: Callable[[sqlite3.Connection], T]) -> T | None:
@@ -92,8 +94,7 @@ def ask(path: Path, question: Callable[[sqlite3.Connection], T]) -> T | None:
     try:
         with closing(_connect(f"{path.absolute().as_uri()}?mode=ro")) as connection:
             connection.execute("BEGIN")
-            made = connection.execute("PRAGMA user_version").fetchone()[0]
-            return question(connection) if made else None
+            return question(connection) if _is_made(connection, path) else None
     except sqlite3.OperationalError:
         if path.exists():
             raise
@@ -131,7 +132,7 @@ def fault(path: Path) -> str | None:
     """What is wrong with a small file, all of whose pages are looked at; None: nothing, or there is none."""
 
     def check(connection: sqlite3.Connection) -> str | None:
-        found = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
+        found = str(connection.execute("PRAGMA integrity_check(1)").fetchone()[0])
         return None if found == "ok" else found
 
     try:
@@ -142,27 +143,69 @@ def fault(path: Path) -> str | None:
         return str(exc)
 
 
+class Unsound(sqlite3.DatabaseError):
+    """A file that SQLite reads, with an index that does not lead to all of its rows."""
+
+
+def check_indexes(connection: sqlite3.Connection) -> None:
+    """Unsound: damage in an index hides rows without a word, and what is written by it would not be found again."""
+    for table in _INDEXED:
+        found = connection.execute(f"PRAGMA integrity_check({table})").fetchone()[0]
+        if found != "ok":
+            raise Unsound(f"{table}: {found}")
+
+
 def is_damage(exc: sqlite3.DatabaseError) -> bool:
     """The file is not as SQLite wrote it; everything else (disk full, busy) is not the file's fault."""
+    if isinstance(exc, Unsound):
+        return True
     code = getattr(exc, "sqlite_errorcode", 0) & 0xFF
     return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
-def _open(path: Path, schema: str) -> sqlite3.Connection:
+def _open(path: Path) -> sqlite3.Connection:
     connection = _connect(f"{path.absolute().as_uri()}?mode=rwc")
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("PRAGMA secure_delete=ON")
-    connection.execute("PRAGMA temp_store=MEMORY")  # VACUUM's copy: no other disk sees it
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version == 0:
-        with transaction(connection):
-            for statement in schema.split(";\n"):
-                connection.execute(statement)
-            connection.execute(f"PRAGMA user_version={_VERSION}")
-    elif version != _VERSION:
-        raise ValueError(f"{path}: version {version} of the store, this program knows {_VERSION}")
+    try:
+        made = _is_made(connection, path)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA secure_delete=ON")
+        connection.execute("PRAGMA temp_store=MEMORY")  # VACUUM's copy: no other disk sees it
+        if not made:
+            _make(connection, path)
+    except BaseException:
+        connection.close()
+        raise
     return connection
+
+
+def _make(connection: sqlite3.Connection, path: Path) -> None:
+    with transaction(connection):
+        for statement in _tables(path):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version={_VERSION}")
+
+
+def _is_made(connection: sqlite3.Connection, path: Path) -> bool:
+    """Whether the tables are there. Unsound: they are others; SQLite would only say that it knows no such table."""
+    try:
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        tables = [row[0] for row in connection.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL")]
+    except (UnicodeDecodeError, sqlite3.OperationalError) as exc:
+        # The two statements are sound: SQLITE_ERROR is a header that is not, text that is none stood in its complaint.
+        if isinstance(exc, sqlite3.OperationalError) and exc.sqlite_errorcode != sqlite3.SQLITE_ERROR:
+            raise
+        raise Unsound(f"the tables' definitions: {exc}") from exc
+    if version == 0 and not tables:
+        return False
+    if sorted(tables) != sorted(_tables(path)):
+        raise Unsound(f"tables of version {version}, this program knows {_VERSION}")
+    return True
+
+
+def _tables(path: Path) -> list[str]:
+    schema = _INDEX if path.stem == index_path(path.parent).stem else _DAY
+    return [statement.strip() for statement in schema.split(";") if statement.strip()]
 
 
 def _connect(uri: str) -> sqlite3.Connection:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import msgspec
 
 from balise_collector.store import bodies
-from balise_collector.store.layout import DAY_MS, HOUR_MS, HOURS
+from balise_collector.store.layout import DAY_MS, HOUR_MS, HOURS, Unsound
 from balise_collector.store.points import Point, Tags
 
 BAD = (ValueError, TypeError, OverflowError)
@@ -63,6 +63,8 @@ def hot_hours(connection: sqlite3.Connection) -> list[int]:
         hour = connection.execute("SELECT min(hour) FROM hot WHERE hour > ?", (after,)).fetchone()[0]
         if hour is None:
             return found
+        if type(hour) is not int:
+            raise Unsound(f"an hour that is {hour!r}")
         found.append(hour)
 
 

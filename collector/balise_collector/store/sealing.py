@@ -7,6 +7,7 @@ Rule 3: what is damaged is set aside, never dropped: a part of it may still be r
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 
 from balise_collector.store import bodies, reading
@@ -16,6 +17,8 @@ from balise_collector.store.reading import DirtyHour, Owned
 from balise_collector.store.writing import Day
 
 SERIES_A_TRANSACTION = 200  # about 20 ms: writing waits no longer than that
+
+_SETTLED = "settled"
 
 _ASIDE_CHUNK = "INSERT INTO damaged(hour, owner, at, body) SELECT id % 24, id / 24, NULL, body FROM chunk WHERE id = ?"
 _ASIDE_HOT = """INSERT INTO damaged(hour, owner, at, body)
@@ -68,6 +71,20 @@ def put(day: Day, tags: Tags, hour: int, points: list[Point]) -> bool:
     if changed:
         day.connection.execute(_DIRTY, (ident,))
     return changed
+
+
+def settle(day: Day) -> None:
+    """Of a day that is over and all sealed: pack its pages, half empty after a day of insertions. Once."""
+    if not day.flag(_SETTLED):
+        day.connection.execute("VACUUM")
+        with day.transaction():
+            day.set_flag(_SETTLED, to=True)
+
+
+def is_settled(connection: sqlite3.Connection) -> bool:
+    """Nothing is hot, and its pages are packed."""
+    settled = "SELECT EXISTS(SELECT 1 FROM meta WHERE k = ?) AND NOT EXISTS(SELECT 1 FROM hot)"
+    return bool(connection.execute(settled, (_SETTLED,)).fetchone()[0])
 
 
 def clean(day: Day, hours: Sequence[DirtyHour]) -> None:

@@ -14,7 +14,7 @@ from tests.collector.store.stores import FAR_MS, exact
 from tests.collector.store.worker import FEED, erased, kept, trace
 
 ROOT = Path(__file__).parents[3]
-KILLS = 24
+KILLS = 21
 LONGEST_DELAY_S = 0.02  # from a step's beginning to the kill: its commits, and what comes after them
 
 

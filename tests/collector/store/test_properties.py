@@ -70,7 +70,7 @@ def follow(kind: Kind, folder: Path, store: Store, step: Step, model: dict[tuple
 
 
 @pytest.mark.parametrize("name", sorted(STORES))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(steps=STEPS)
 def test_a_store_is_its_last_writings_less_what_was_erased(name: str, steps: list[Step]) -> None:
     kind, model = STORES[name], dict[tuple[str, str, str, int], Point]()
@@ -88,7 +88,7 @@ def test_a_store_is_its_last_writings_less_what_was_erased(name: str, steps: lis
         store.close()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(given_points=st.lists(points(), max_size=30, unique_by=key), data=st.data())
 def test_any_order_and_any_sealing_between_leaves_the_same(given_points: list[Point], data: st.DataObject) -> None:
     order = data.draw(st.permutations(given_points))
