@@ -22,6 +22,7 @@ TABLE = """
 room | may import of Balise | of other packages
 agent.contract agent.catalogue agent.codec agent.logs |  |
 agent.settings agent.durable_file agent.single |  |
+agent.sqlite_file | agent.durable_file |
 agent.net | contract | numpy
 agent.probes | contract agent.net agent.settings | psutil
 agent.clock | contract agent.durable_file |
@@ -32,17 +33,19 @@ agent.signature | contract | cryptography
 agent.remote_config | contract agent.config agent.probes agent.settings agent.signature agent.durable_file |
 agent.commands | contract agent.signature |
 agent.enrol | contract agent.identity agent.durable_file | cryptography
-agent.outbox agent.outbox_rows agent.salvage | contract agent.clock agent.durable_file |
+agent.outbox agent.outbox_rows agent.salvage | contract agent.clock agent.durable_file agent.sqlite_file |
 agent.delivery | contract agent.outbox |
 agent.uplink | contract agent.clock agent.identity agent.outbox | paho
 agent.doctor agent.doctor_texts | agent | paho psutil
 agent.agent agent.cli agent.service | agent |
 collector.entry | collector.cli |
 collector.cli collector.commands collector.demo | contract collector | *
-collector.serve collector.metrics collector.status | contract collector | *
+collector.serve collector.metrics collector.status | contract collector agent.sqlite_file | *
 collector.placement | contract | *
 collector.wire | contract | *
-collector.journal collector.journal_rows collector.journal_salvage | contract collector.placement | *
+collector.journal | contract collector.placement agent.durable_file agent.sqlite_file | *
+collector.journal_rows | contract collector.placement | *
+collector.journal_salvage | collector.journal collector.journal_rows agent.durable_file agent.sqlite_file | *
 collector.ingest | contract collector.placement collector.wire collector.journal collector.journal_rows | *
 collector.intake | contract collector.ingest | *
 collector.consumers | contract collector.wire collector.journal collector.journal_rows collector.store | *

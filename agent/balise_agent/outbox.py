@@ -22,7 +22,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+from balise_agent import durable_file, sqlite_file
 from balise_agent.catalogue import Retention
 from balise_agent.clock import Clock, offset_ms
 from balise_agent.codec import deflate, encode_body, inflate
@@ -39,8 +41,23 @@ from balise_agent.contract import (
     chain_start,
     token,
 )
-from balise_agent.outbox_rows import PendingRow, Row, ack_mark, connect, pending_rows, record_text, rows
-from balise_agent.salvage import Salvage, is_whole, set_aside
+from balise_agent.outbox_rows import (
+    SCHEMA,
+    PendingRow,
+    Row,
+    StreamRow,
+    ack_mark,
+    connect,
+    note,
+    pending_rows,
+    put_note,
+    put_stream,
+    record_text,
+    rows,
+    stream_row,
+    stream_rows,
+)
+from balise_agent.salvage import read
 
 log = logging.getLogger(__name__)
 
@@ -80,14 +97,17 @@ class Outbox:
         self.boot, self._clock, self._max_bytes, self._on_commit = boot, clock, max_bytes, on_commit
         self._last_bt: dict[tuple[str, str], int] = {}
         self._news: list[str] = []  # what the transaction under way will put on disk
-        salvage = None if is_whole(path) else set_aside(path, f"{clock.wall_ms()}-{secrets.token_hex(2)}")
-        self._db = connect(path, synchronous=synchronous)
+        damage = _set_aside_if_damaged(path, f"{clock.wall_ms()}-{secrets.token_hex(2)}")
+        asides = sqlite_file.asides(path)
+        self._db, self._path = connect(path, synchronous=synchronous), path
         self._db.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
         self.stream = token(secrets.token_bytes(16))
         self._off = _int(self.get(f"offset:{boot}"))
         self._next_id, self._unacked, self._first_undated = 1, 0, 1
+        self._next_id = self._survey()[0]
         with self._transaction():
-            self._start_stream(salvage)
+            self._start_stream()
+            self._take_over(asides, damage)
         self._next_id, self._unacked, self._first_undated = self._survey()
         self.seal()
 
@@ -120,6 +140,8 @@ class Outbox:
         self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._db.execute("PRAGMA incremental_vacuum")
         self._db.execute("PRAGMA secure_delete = OFF")
+        for part in self._path.parent.glob(f"{self._path.name}.damaged-*"):
+            durable_file.remove(part)
 
     def replay(self, stream: str, from_seq: int) -> int:
         """Makes acked messages of a stream wait again, from a sequence on; says how many."""
@@ -171,8 +193,7 @@ class Outbox:
 
     def get(self, key: str) -> str | None:
         """A note kept across restarts."""
-        found = self._db.execute("SELECT v FROM meta WHERE k = ?", (key,)).fetchone()
-        return None if found is None else str(found[0])
+        return note(self._db, key)
 
     def close(self) -> None:
         """Closes the file; nothing is lost without it."""
@@ -180,24 +201,29 @@ class Outbox:
 
     # opening
 
-    def _start_stream(self, salvage: Salvage | None) -> None:
+    def _start_stream(self) -> None:
         previous = self.get("stream")
-        if salvage is not None and salvage.rows:
-            previous = salvage.rows[-1].stream
-        self._put_stream(self.stream, previous, 0, chain_start(self.stream, previous))
+        c = chain_start(self.stream, previous)
+        put_stream(self._db, StreamRow(stream=self.stream, previous=previous, head=0, c=c))
         self._note("stream", self.stream)
         self._db.execute("DELETE FROM meta WHERE k LIKE 'offset:%' AND k != ?", (f"offset:{self.boot}",))
-        if salvage is not None:
-            self._take_over(salvage)
 
-    def _take_over(self, salvage: Salvage) -> None:
-        for stream, (previous, head, c) in salvage.streams.items():
-            self._put_stream(stream, previous, head, c)
-        for row in salvage.rows:
-            self._write(row)
-        for pending in salvage.pending:
-            self._insert_row(pending)
-        self._gap("damaged_file", {})
+    def _take_over(self, asides: Sequence[Path], damage: sqlite_file.Look) -> None:
+        """Brings in what files set aside still hold, each once: that it is done is noted in the same transaction."""
+        fresh = [aside for aside in asides if self.get(f"salvaged:{aside.name}") is None]
+        for aside in fresh:
+            salvage = read(aside)
+            known = {row.stream for row in stream_rows(self._db)}
+            for stream in salvage.streams:
+                if stream.stream not in known:
+                    put_stream(self._db, stream)
+            for row in salvage.rows:
+                self._write(row)
+            for pending in salvage.pending:
+                self._insert_row(pending)
+            self._note(f"salvaged:{aside.name}", "1")
+        if fresh or damage.tail_lost:
+            self._gap("damaged_file", {})
 
     def _survey(self) -> tuple[int, int, int]:
         """Next id, messages not acked, first id that is not yet dated: one walk at the start, counted from then on."""
@@ -226,10 +252,7 @@ class Outbox:
             self._on_commit(tuple(self._news))
 
     def _note(self, key: str, value: str) -> None:
-        self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
-
-    def _put_stream(self, stream: str, previous: str | None, head: int, c: str) -> None:
-        self._db.execute("INSERT OR IGNORE INTO stream VALUES (?, ?, ?, ?)", (stream, previous, head, c))
+        put_note(self._db, key, value)
 
     def _insert(self, records: Iterable[Record]) -> None:
         for record in records:
@@ -243,7 +266,7 @@ class Outbox:
 
     def _mark(self, ids: Sequence[int]) -> None:
         marks = [(ack_mark(id_), id_) for id_ in ids]
-        done = self._db.executemany("UPDATE outbox SET acked = ? WHERE id = ? AND acked IS NULL", marks)
+        done = self._db.executemany("UPDATE outbox SET acked = ?1 WHERE id = ?2 AND acked IS NOT ?1", marks)
         self._unacked -= max(done.rowcount, 0)
 
     def _seal(self) -> None:
@@ -271,18 +294,20 @@ class Outbox:
             self._append(boot, off_ms, retention, records[:half])
             self._append(boot, off_ms, retention, records[half:])
             return
-        self._db.execute("UPDATE stream SET head = head + 1 WHERE stream = ?", (self.stream,))
-        seq = self._db.execute("SELECT head FROM stream WHERE stream = ?", (self.stream,)).fetchone()[0]
+        known = stream_row(self._db, self.stream)
+        seq = known.head + 1
+        put_stream(self._db, replace(known, head=seq))
         ts_ms = None if off_ms is None else off_ms + base
-        where = {"stream": self.stream, "seq": seq, "boot": boot, "bt_ms": base, "retention": retention}
+        where: dict[str, Any] = {"stream": self.stream, "seq": seq, "boot": boot, "bt_ms": base, "retention": retention}
         row = Row(id=0, ts_ms=ts_ms, low_ms=None, high_ms=None, body=deflate(raw), chain=None, **where)
         self._write(replace(row, crc=row.checksum()))
 
     def _write(self, row: Row) -> None:
-        sql = "INSERT INTO outbox VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?)"
-        self._db.execute(sql, (self._next_id, *row.covered(), row.crc, self._clock.wall_ms()))
+        sql = "INSERT INTO outbox VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        acked = ack_mark(self._next_id) if row.is_acked() else None
+        self._db.execute(sql, (self._next_id, *row.covered(), row.crc, acked, self._clock.wall_ms()))
         self._next_id += 1
-        self._unacked += 1
+        self._unacked += acked is None
 
     def _date(self) -> None:
         """Gives rows their date and their place in the chain, in order, up to the first that waits for this boot's
@@ -316,20 +341,20 @@ class Outbox:
         raw = inflate(row.body)
         if isinstance(raw, Refusal) or row.ts_ms is None:
             return False
-        last = self._db.execute("SELECT c FROM stream WHERE stream = ?", (row.stream,)).fetchone()[0]
-        chained = replace(row, chain=chain_next(last, row.seq, row.ts_ms, body_hash(raw)))
+        known = stream_row(self._db, row.stream)
+        chained = replace(row, chain=chain_next(known.c, row.seq, row.ts_ms, body_hash(raw)))
         self._db.execute(
             "UPDATE outbox SET ts_ms = ?, low_ms = ?, high_ms = ?, chain = ?, crc = ? WHERE id = ?",
             (chained.ts_ms, chained.low_ms, chained.high_ms, chained.chain, chained.checksum(), row.id),
         )
-        self._db.execute("UPDATE stream SET c = ? WHERE stream = ?", (chained.chain, row.stream))
+        put_stream(self._db, replace(known, c=chained.chain or known.c))
         return True
 
     def _bound(self) -> None:
         oldest = list(rows(self._db, "1", limit=_PRUNE_ROWS))
         if self._off is not None:
             now = self._off + self._clock.bt_ms()
-            ages = [(row, now - row.ts_ms) for row in oldest if row.ts_ms]
+            ages = [(row, now - row.ts_ms) for row in oldest if row.whole() and row.ts_ms]
             self._drop([row for row, age in ages if age > (GRACE_MS if row.is_acked() else MAX_AGE_MS)], "age_bound")
         while self._used_bytes() > self._max_bytes:
             acked = list(rows(self._db, "acked IS NOT NULL", limit=_PRUNE_ROWS))
@@ -346,7 +371,7 @@ class Outbox:
     def _drop(self, dropped: Sequence[Row], why: str) -> None:
         """Deletes rows; those that the collector is not known to hold become one gap a stream."""
         self._db.executemany("DELETE FROM outbox WHERE id = ?", [(row.id,) for row in dropped])
-        self._unacked -= sum(row.acked is None for row in dropped)
+        self._unacked -= sum(not row.is_acked() for row in dropped)
         lost = [row for row in dropped if not row.is_acked()]
         for stream in dict.fromkeys(row.stream for row in lost):
             mine = [row for row in lost if row.stream == stream]
@@ -396,8 +421,15 @@ class Outbox:
     def _previous(self, row: Row) -> str | None:
         if row.seq != 1:
             return None
-        found = self._db.execute("SELECT previous FROM stream WHERE stream = ?", (row.stream,)).fetchone()
-        return None if found is None else found[0]
+        return stream_row(self._db, row.stream).previous
+
+
+def _set_aside_if_damaged(path: Path, stamp: str) -> sqlite_file.Look:
+    found = sqlite_file.look(path, SCHEMA)
+    if found.fault is not None:
+        aside = sqlite_file.set_aside(path, stamp)
+        log.error("outbox_damaged", extra={"why": found.fault, "aside": aside.name})
+    return found
 
 
 def _message(row: Row, previous: str | None) -> Message:

@@ -16,12 +16,13 @@ from pathlib import Path
 
 from balise_agent.catalogue import CATALOGUE, Retention
 from balise_agent.codec import record_json
-from balise_agent.contract import OK, Outcome, Record
+from balise_agent.contract import OK, Outcome, Record, chain_start
+from balise_agent.sqlite_file import TEXT, make
 
 SCHEMA = """
-CREATE TABLE IF NOT EXISTS meta(k TEXT PRIMARY KEY, v TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS meta(k TEXT PRIMARY KEY, v TEXT NOT NULL, crc INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS stream(
-  stream TEXT PRIMARY KEY, previous TEXT, head INTEGER NOT NULL, c TEXT NOT NULL) WITHOUT ROWID;
+  stream TEXT PRIMARY KEY, previous TEXT, head INTEGER NOT NULL, c TEXT NOT NULL, crc INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS pending(
   id INTEGER PRIMARY KEY, boot TEXT NOT NULL, off_ms INTEGER, bt_ms INTEGER NOT NULL, record TEXT NOT NULL,
   crc INTEGER NOT NULL);
@@ -60,7 +61,7 @@ class Row:
 
     def checksum(self) -> int:
         """CRC-32 of `covered`."""
-        return zlib.crc32(repr(self.covered()).encode("utf-8", "surrogatepass"))
+        return crc_of(self.covered())
 
     def whole(self) -> bool:
         """Whether the row is as it was written."""
@@ -83,7 +84,7 @@ class PendingRow:
 
     def checksum(self) -> int:
         """CRC-32 of all columns."""
-        return zlib.crc32(repr((self.boot, self.off_ms, self.bt_ms, self.record)).encode("utf-8", "surrogatepass"))
+        return crc_of((self.boot, self.off_ms, self.bt_ms, self.record))
 
     def whole(self) -> bool:
         """Whether the row is as it was written."""
@@ -102,6 +103,26 @@ class PendingRow:
         return CATALOGUE[json.loads(self.record)["m"]].retention
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamRow:
+    """Where a stream stands: the one before it, its last number, and the chain's value there."""
+
+    stream: str
+    previous: str | None
+    head: int
+    c: str
+
+    def columns(self) -> tuple[object, ...]:
+        """As it is written, with its checksum."""
+        covered = (self.stream, self.previous, self.head, self.c)
+        return (*covered, crc_of(covered))
+
+
+def crc_of(covered: tuple[object, ...]) -> int:
+    """CRC-32 of columns."""
+    return zlib.crc32(repr(covered).encode("utf-8", "surrogatepass"))
+
+
 def ack_mark(id_: int) -> int:
     """What stands in ``acked`` of an acked row."""
     return zlib.crc32(struct.pack(">q", id_)) | 1
@@ -114,14 +135,11 @@ def record_text(record: Record) -> str:
 
 def connect(path: Path, *, synchronous: str = "FULL") -> sqlite3.Connection:
     """Opens or makes the file; every commit is synced (with synchronous=NORMAL a power cut may take the last ones)."""
+    make(path, SCHEMA, "page_size = 1024", "auto_vacuum = INCREMENTAL")
     db = sqlite3.connect(path, timeout=10, check_same_thread=False)
-    for pragma in (
-        "page_size = 1024",
-        "auto_vacuum = INCREMENTAL",
-        "journal_mode = WAL",
-        f"synchronous = {synchronous}",
-    ):
-        db.execute(f"PRAGMA {pragma}")
+    db.text_factory = TEXT
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute(f"PRAGMA synchronous = {synchronous}")
     db.executescript(SCHEMA)
     return db
 
@@ -140,3 +158,38 @@ def pending_rows(db: sqlite3.Connection) -> Iterator[PendingRow]:
         "SELECT boot, off_ms, bt_ms, record, crc FROM pending ORDER BY id"
     ):
         yield PendingRow(boot=boot, off_ms=off_ms, bt_ms=bt_ms, record=record, crc=crc)
+
+
+def stream_rows(db: sqlite3.Connection) -> Iterator[StreamRow]:
+    """Rows of ``stream`` that are whole."""
+    for *columns, crc in db.execute("SELECT stream, previous, head, c, crc FROM stream"):
+        if crc == crc_of(tuple(columns)):
+            yield StreamRow(**dict(zip(("stream", "previous", "head", "c"), columns, strict=True)))
+
+
+def stream_row(db: sqlite3.Connection, stream: str) -> StreamRow:
+    """A stream's row; where it is damaged or gone, what its messages tell."""
+    found = db.execute("SELECT stream, previous, head, c, crc FROM stream WHERE stream = ?", (stream,)).fetchone()
+    if found is not None and found[-1] == crc_of(found[:-1]):
+        return StreamRow(stream=found[0], previous=found[1], head=found[2], c=found[3])
+    head, c = 0, chain_start(stream, None)
+    for row in rows(db, "stream = ?", (stream,)):
+        if row.whole():
+            head, c = max(head, row.seq), c if row.chain is None else row.chain
+    return StreamRow(stream=stream, previous=None, head=head, c=c)
+
+
+def put_stream(db: sqlite3.Connection, row: StreamRow) -> None:
+    """Writes where a stream stands."""
+    db.execute("INSERT OR REPLACE INTO stream VALUES (?, ?, ?, ?, ?)", row.columns())
+
+
+def note(db: sqlite3.Connection, key: str) -> str | None:
+    """A note kept across restarts; None where there is none, or a damaged one."""
+    found = db.execute("SELECT v, crc FROM meta WHERE k = ?", (key,)).fetchone()
+    return str(found[0]) if found is not None and found[1] == crc_of((key, found[0])) else None
+
+
+def put_note(db: sqlite3.Connection, key: str, value: str) -> None:
+    """Keeps a note."""
+    db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?, ?)", (key, value, crc_of((key, value))))

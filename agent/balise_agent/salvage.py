@@ -1,8 +1,7 @@
 """What can still be read of an outbox that a fault of the card damaged?
 
-A file that does not pass SQLite's own check is renamed aside, never repaired in place. What it still holds whole (by
-each row's checksum) goes on in a new file under its own stream and number, so that nothing is delivered twice; that
-some is missing is said.
+What a file that was set aside still holds whole (by each row's checksum) goes on in a new file under its own stream and
+number, so that nothing is delivered twice; that some is missing is said.
 """
 
 from __future__ import annotations
@@ -10,82 +9,61 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 from balise_agent.contract import chain_start
-from balise_agent.outbox_rows import PendingRow, Row, pending_rows, rows
+from balise_agent.outbox_rows import PendingRow, Row, StreamRow, pending_rows, rows, stream_rows
+from balise_agent.sqlite_file import TEXT, is_damage
 
-T = TypeVar("T", Row, PendingRow)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Salvage:
-    """What a damaged file still gave. ``streams``: name -> (previous, head, c). ``aside``: where the file is now."""
+    """What a damaged file still gave: messages, records not yet in one, where their streams stand."""
 
-    aside: Path
-    rows: tuple[Row, ...]
-    pending: tuple[PendingRow, ...]
-    streams: dict[str, tuple[str | None, int, str]]
-
-
-def is_whole(path: Path) -> bool:
-    """SQLite's own structural check; a file that does not exist yet is whole."""
-    if not path.exists():
-        return True
-    try:
-        with closing(sqlite3.connect(path, timeout=10)) as db:
-            db.execute("PRAGMA journal_mode = WAL")
-            return bool(db.execute("PRAGMA quick_check(1)").fetchone() == ("ok",))
-    except sqlite3.DatabaseError:
-        return False
+    rows: tuple[Row, ...] = ()
+    pending: tuple[PendingRow, ...] = ()
+    streams: tuple[StreamRow, ...] = ()
 
 
-def set_aside(path: Path, stamp: str) -> Salvage:
-    """Renames the file and its WAL to ``<name>.damaged-<stamp>`` and reads what is whole in them."""
-    aside = path.with_name(f"{path.name}.damaged-{stamp}")
-    for suffix in ("", "-wal", "-shm"):
-        part = path.with_name(path.name + suffix)
-        if part.exists():
-            part.rename(aside.with_name(aside.name + suffix))
+def read(aside: Path) -> Salvage:
+    """Reads it; sqlite3.OperationalError: not now (the disk is full, say)."""
+    if not aside.stat().st_size:
+        return Salvage()  # SQLite would take it for a new one
     try:
         with closing(sqlite3.connect(aside, timeout=10)) as db:
-            db.text_factory = lambda raw: raw.decode("utf-8", "replace")
-            return _read(db, aside)
-    except sqlite3.DatabaseError:
-        return Salvage(aside=aside, rows=(), pending=(), streams={})
+            db.text_factory = TEXT
+            return _read(db)
+    except sqlite3.Error as exc:
+        if not is_damage(exc):
+            raise
+        return Salvage()
 
 
-def _read(db: sqlite3.Connection, aside: Path) -> Salvage:
-    found = _whole(lambda: rows(db, "1"))
-    waiting = tuple({(r.stream, r.seq): r for r in found if not r.is_acked()}.values())
-    streams = _streams(db)
-    for row in found:  # a stream whose own row is gone goes on from its last known message
-        previous, head, c = streams.get(row.stream, (None, 0, chain_start(row.stream, None)))
-        last = row.chain if row.chain is not None and row.seq >= head else c
-        streams[row.stream] = (previous, max(head, row.seq), last)
-    return Salvage(aside=aside, rows=waiting, pending=_whole(lambda: pending_rows(db)), streams=streams)
+def _read(db: sqlite3.Connection) -> Salvage:
+    found = [row for row in _readable(lambda: rows(db, "1")) if row.whole()]
+    once = tuple({(row.stream, row.seq): row for row in found}.values())
+    streams = {row.stream: row for row in _readable(lambda: stream_rows(db))}
+    for row in found:  # a stream whose own row is gone, or behind, goes on from its last known message
+        known = streams.get(row.stream) or StreamRow(
+            stream=row.stream, previous=None, head=0, c=chain_start(row.stream, None)
+        )
+        last = known.c if row.chain is None or row.seq < known.head else row.chain
+        streams[row.stream] = replace(known, head=max(known.head, row.seq), c=last)
+    pending = tuple(row for row in _readable(lambda: pending_rows(db)) if row.whole())
+    return Salvage(rows=once, pending=pending, streams=tuple(streams.values()))
 
 
-def _streams(db: sqlite3.Connection) -> dict[str, tuple[str | None, int, str]]:
-    found: dict[str, tuple[str | None, int, str]] = {}
-    try:
-        for stream, previous, head, c in db.execute("SELECT stream, previous, head, c FROM stream"):
-            if isinstance(stream, str) and isinstance(head, int) and isinstance(c, str) and len(stream) == len(c) == 22:
-                found[stream] = (previous if isinstance(previous, str) and len(previous) == 22 else None, head, c)
-    except sqlite3.DatabaseError:
-        pass
-    return found
-
-
-def _whole(read: Callable[[], Iterator[T]]) -> tuple[T, ...]:
-    """All rows up to the first page that cannot be read, less those whose checksum does not match."""
+def _readable(read_rows: Callable[[], Iterator[T]]) -> list[T]:
+    """All rows up to the first page that cannot be read."""
     found: list[T] = []
     try:
-        for row in read():
-            if row.whole():
-                found.append(row)  # noqa: PERF401 - what was read before an error is kept
-    except sqlite3.DatabaseError:
-        pass
-    return tuple(found)
+        for row in read_rows():
+            found.append(row)  # noqa: PERF402 - what was read before an error is kept
+    except sqlite3.Error as exc:
+        if not is_damage(exc):
+            raise
+    return found

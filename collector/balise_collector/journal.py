@@ -24,6 +24,8 @@ from typing import Any
 import msgspec
 
 from balise_agent.contract import chain_next, chain_start, token
+from balise_agent.durable_file import make_folder
+from balise_agent.sqlite_file import TEXT, make
 from balise_collector.journal_rows import SCHEMA, DeadLetter, DerivedEntry, Entry, Message
 from balise_collector.placement import Place
 
@@ -45,9 +47,11 @@ class Journal:
     """
 
     def __init__(self, path: Path, *, synchronous: str = "FULL") -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
+        make(path, SCHEMA)
         self.path = path
         self._db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
+        self._db.text_factory = TEXT
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute(f"PRAGMA synchronous = {synchronous}")
         self._db.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
@@ -106,8 +110,9 @@ class Journal:
             self.count("dead_letters_dropped")
             return False
         values = (letter.probe, letter.key, letter.reason, letter.detail, received_ms, letter.payload)
-        sql = "INSERT INTO dead_letter(probe, key, reason, detail, received_ms, payload)"
-        added = self._db.execute(f"{sql} VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT(probe, key) DO NOTHING", values)
+        sql = "INSERT INTO dead_letter(probe, key, reason, detail, received_ms, payload, crc)"
+        sql += " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT(probe, key) DO NOTHING"
+        added = self._db.execute(sql, (*values, _crc(*values)))
         return added.rowcount > 0
 
     def add_presence(
@@ -216,9 +221,10 @@ class Journal:
         return dict(self._db.execute("SELECT reason, count(*) FROM dead_letter GROUP BY reason ORDER BY reason"))
 
     def dead_letter(self, id_: int) -> tuple[str, bytes] | None:
-        """Probe and payload of one."""
-        found = self._db.execute("SELECT probe, payload FROM dead_letter WHERE id = ?", (id_,)).fetchone()
-        return None if found is None else (found[0], found[1])
+        """Probe and payload of one; None where there is none, or a damaged one."""
+        sql = "SELECT probe, key, reason, detail, received_ms, payload, crc FROM dead_letter WHERE id = ?"
+        found = self._db.execute(sql, (id_,)).fetchone()
+        return None if found is None or found[-1] != _crc(*found[:-1]) else (found[0], found[5])
 
     def orphans(self) -> dict[str, int]:
         """How many messages are kept apart, by reason."""
@@ -269,14 +275,20 @@ class Journal:
         self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return len(ids)
 
+    def note_salvaged(self, aside: str) -> bool:
+        """Notes that a file set aside was brought in; False where it had been before."""
+        noted = self._db.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", (f"salvaged:{aside}", "1"))
+        return noted.rowcount > 0
+
     def restore(self, table: str, columns: str, row: Sequence[Any]) -> bool:
-        """Puts a row of a damaged journal into this one where it is whole; False where it is not, or is here already.
-        Puts a row of a damaged journal into this one where it is whole; False where it is not, or is here already."""
+        """Puts a row of a damaged journal into this one; False where it is not whole, or is here already."""
         covered, crc = row[:-1], row[-1]
         if table == "stream":
             covered = covered[1:]
-        if table in ("stream", "journal", "orphan", "derived") and crc != _crc(*covered):
+        if table in ("stream", "journal", "orphan", "dead_letter", "derived") and crc != _crc(*covered):
             return False
+        if table in ("journal", "chain", "orphan") and self._whose(row[0]) is None:
+            return False  # its number may be another stream's soon
         marks = ", ".join("?" * len(row))
         try:
             self._db.execute(f"INSERT INTO {table}({columns}) VALUES ({marks})", row)  # noqa: S608 - names of ours
@@ -291,9 +303,9 @@ class Journal:
         found = self._streams.get(key)
         if found is None:
             row = self._db.execute("SELECT id FROM stream WHERE probe = ? AND stream = ?", key).fetchone()
-            if row is None:
-                sql = "INSERT INTO stream(probe, stream, crc) VALUES (?, ?, ?) RETURNING id"
-                row = self._db.execute(sql, (*key, _crc(*key))).fetchone()
+            if row is None or self._whose(row[0]) != key:  # the index may be whole where its row is damaged
+                sql = "INSERT OR REPLACE INTO stream(id, probe, stream, crc) VALUES (?, ?, ?, ?) RETURNING id"
+                row = self._db.execute(sql, (None if row is None else row[0], *key, _crc(*key))).fetchone()
             found = self._streams[key] = int(row[0])
         if previous is not None:
             self._db.execute("UPDATE stream SET previous = ? WHERE id = ?", (previous, found))
@@ -307,7 +319,7 @@ class Journal:
             last = self._chain_at(stream_id, message.seq - 1)
         if last is None:
             return None
-        return chain_next(last, message.seq, message.ts_ms, message.body_hash) == message.chain
+        return _follows(last, message.seq, message.ts_ms, message.body_hash, message.chain)
 
     def _chain_at(self, stream_id: int, seq: int) -> str | None:
         head = self._heads.get(stream_id)
@@ -318,16 +330,20 @@ class Journal:
 
     def _follow(self, stream_id: int, message: Message) -> None:
         """Remembers the head; a message that came late lets the one after it be checked."""
-        head = self._heads.get(stream_id)
-        if head is None or message.seq > head[0]:
-            self._heads[stream_id] = (message.seq, message.chain)
-            if head is not None:
-                return
+        head = self._heads.get(stream_id) or self._newest(stream_id)
+        self._heads[stream_id] = head if message.seq < head[0] else (message.seq, message.chain)
+        if message.seq >= head[0]:
+            return
         where = (stream_id, message.seq + 1)
         after = self._db.execute("SELECT ts_ms, bh, c FROM chain WHERE stream_id = ? AND seq = ?", where).fetchone()
         if after is not None:
-            linked = chain_next(message.chain, message.seq + 1, after[0], after[1]) == after[2]
+            linked = _follows(message.chain, message.seq + 1, *after)
             self._db.execute("UPDATE chain SET link = ? WHERE stream_id = ? AND seq = ?", (linked, *where))
+
+    def _newest(self, stream_id: int) -> tuple[int, str]:
+        sql = "SELECT seq, c FROM chain WHERE stream_id = ? ORDER BY seq DESC LIMIT 1"
+        seq, c = self._db.execute(sql, (stream_id,)).fetchone()
+        return int(seq), str(c)
 
     def _whose(self, stream_id: int) -> tuple[str, str] | None:
         """Probe and stream of an id; None where that row is damaged or gone."""
@@ -364,6 +380,14 @@ class Journal:
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (*values, _crc(*values)),
         )
+
+
+def _follows(last: str, seq: int, ts_ms: int, bh: bytes, chain: str) -> bool:
+    """Whether a message is the next in its chain; what is damaged is not."""
+    try:
+        return chain_next(last, seq, ts_ms, bh) == chain
+    except (ValueError, TypeError, AttributeError, OverflowError):
+        return False
 
 
 def _text(value: Mapping[str, Any]) -> str:

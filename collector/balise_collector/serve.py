@@ -23,13 +23,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from balise_agent import sqlite_file
 from balise_collector import broker, metrics
 from balise_collector.directory import Directory
 from balise_collector.fleet import Fleet, FleetError, load_settings
 from balise_collector.ingest import Ingest
 from balise_collector.intake import Broker, Intake
 from balise_collector.journal import Journal
-from balise_collector.journal_salvage import mark_damaged, open_journal
+from balise_collector.journal_salvage import open_journal
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +117,7 @@ def serve(settings: ServeSettings, on_ready: Callable[[int], None] = lambda _por
             intake.run()
         finally:
             if intake.damaged:
-                mark_damaged(settings.data / "journal.db")
+                sqlite_file.mark_damaged(settings.data / "journal.db")
             caretaker.stop()
             server.stop()
             seen.close()

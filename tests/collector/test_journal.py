@@ -83,6 +83,18 @@ def test_the_chain_is_verified_whatever_the_order_of_arrival(tmp_path: Path, ord
     assert _links(tmp_path / "journal.db") == [1, 1, 1, 1]
 
 
+@pytest.mark.parametrize("order", list(itertools.permutations(range(5))))
+def test_the_chain_is_verified_also_where_the_journal_is_opened_again_between(
+    tmp_path: Path, order: tuple[int, ...]
+) -> None:
+    messages = _messages(5)
+    for part in (order[:2], order[2:]):
+        with closing(Journal(tmp_path / "journal.db")) as journal:
+            for index in part:
+                _add(journal, messages[index])
+    assert _links(tmp_path / "journal.db") == [1, 1, 1, 1, 1]
+
+
 def test_a_missing_message_leaves_the_next_one_open_and_an_altered_one_is_evidence(tmp_path: Path) -> None:
     first, second, third, fourth = _messages(4)
     altered = Message(**{f: getattr(second, f) for f in second.__struct_fields__} | {"ts_ms": second.ts_ms + 3_600_000})
