@@ -23,6 +23,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,11 +63,12 @@ class Intake:
         self._broker, self._ingest, self._on_connected = broker, ingest, on_connected
         self._stop = threading.Event()
         self._wake_r, self._wake_w = socket.socketpair()
+        self._wake_w.setblocking(False)  # while there is no session nobody reads, and 278 bytes fill it
         self._outgoing: list[tuple[str, bytes, bool]] = []
         self._came: list[mqtt.MQTTMessage] = []
         self._lock = threading.Lock()
         self._subscribed = False
-        self._why = ""
+        self.why = ""  # the last session ended, or could not begin
         self.is_open = False
         self.disk_ok = True
         self.damaged = False  # SQLite called the journal malformed: nothing more can be kept in it
@@ -79,31 +81,36 @@ class Intake:
             was_open = self._session()
             backoff_s = BACKOFF_S[0] if was_open else min(backoff_s * 2, BACKOFF_S[1])
             if not self._stop.is_set():
-                log.warning("broker_lost", extra={"why": self._why, "again_s": round(backoff_s, 1)})
+                log.warning("broker_lost", extra={"why": self.why or "closed", "again_s": round(backoff_s, 1)})
                 self._stop.wait(random.uniform(backoff_s / 2, backoff_s))
+        self._wake_r.close()
+        self._wake_w.close()
 
     def stop(self) -> None:
         """Ends `run` soon; what was read is committed first."""
         self._stop.set()
-        self._wake_w.send(b"\0")
+        self._wake()
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
-        """Sends a configuration or a command (QoS 1), from any thread; what is not sent when the session ends is
-        dropped."""
+        """Sends a configuration or a command (QoS 1), from any thread; while no session is open it waits for one."""
         with self._lock:
             self._outgoing.append((topic, payload, retain))
-        self._wake_w.send(b"\0")
+        self._wake()
+
+    def _wake(self) -> None:
+        with suppress(OSError):  # it is full of wakes already, or `run` has ended
+            self._wake_w.send(b"\0")
 
     # one session
 
     def _session(self) -> bool:
-        self._came, self._why, self._subscribed = [], "closed", False
+        self._came, self.why = [], ""
         client = self._client()
         try:
             client.connect(self._broker.host, self._broker.port, KEEPALIVE_S)
             self._loop(client)
         except (OSError, ValueError) as exc:
-            self._why = f"{type(exc).__name__}: {exc}"
+            self.why = self.why or f"{type(exc).__name__}: {exc}"
         was_open, self.is_open, self.oldest_unacked_s = self.is_open, False, None
         if (sock := client.socket()) is not None:
             client.disconnect()
@@ -134,19 +141,20 @@ class Intake:
 
     def _connected(self, client: mqtt.Client, _data: Any, _flags: Any, code: Any, _props: Any) -> None:
         if code.is_failure:
-            self._why = f"refused: {code.getName()}"
+            self.why = f"refused: {code.getName()}"
             client.disconnect()
             return
         client.subscribe([(topic, 1) for topic in SUBSCRIPTIONS])
 
     def _granted(self, client: mqtt.Client, _data: Any, _mid: int, codes: list[Any], _props: Any) -> None:
         if any(code.is_failure for code in codes):
-            self._why = "refused: the broker does not let this identity read the probes' topics"
+            self.why = "refused: the broker does not let this identity read the probes' topics"
             client.disconnect()
             return
-        self.is_open = True
+        self.is_open, self.why = True, ""
         log.info("broker_joined", extra={"host": self._broker.host, "port": self._broker.port})
         self._on_connected()
+        self._send_outgoing(client)
 
     def _loop(self, client: mqtt.Client) -> None:
         next_misc_s = time.monotonic() + 1
@@ -173,7 +181,8 @@ class Intake:
         readable, writable, _ = select.select([sock, self._wake_r], writers, [], wait_s)
         if self._wake_r in readable:
             self._wake_r.recv(4096)
-            self._send_outgoing(client)
+            if self.is_open:
+                self._send_outgoing(client)
         if writable and client.loop_write() != mqtt.MQTT_ERR_SUCCESS:
             return False
         return self._read(client) if sock in readable or wait_s == 0.0 else True
@@ -189,7 +198,7 @@ class Intake:
             before = len(self._came)
             code = client.loop_read()
             if code != mqtt.MQTT_ERR_SUCCESS:
-                self._why = mqtt.error_string(code)
+                self.why = self.why or mqtt.error_string(code)
                 return False
             if len(self._came) == before:
                 break
