@@ -28,7 +28,10 @@ def target(
     dns_port: Annotated[int, typer.Option(min=0, max=65_535, help="UDP port of DNS; 0: any.")] = DNS_PORT,
     dns_address: Annotated[
         list[str] | None,
-        typer.Option(help="What every name there is said to have; once a family.", show_default=" ".join(ADDRESSES)),
+        typer.Option(
+            help="What every name has there, once a family; a public one, or boxes may drop it.",
+            show_default=" ".join(ADDRESSES),
+        ),
     ] = None,
     dns_ttl: Annotated[
         int, typer.Option(min=0, max=MAX_TTL_S, help="Seconds that a name below the zone's own may be cached.")
