@@ -47,7 +47,7 @@ collector.journal | contract collector.placement collector.journal_rows agent.du
 collector.journal_rows | contract collector.placement | *
 collector.journal_salvage | collector.journal collector.journal_rows agent.durable_file agent.sqlite_file | *
 collector.ingest | contract collector.placement collector.wire collector.journal collector.journal_rows | *
-collector.intake | contract collector.ingest | *
+collector.intake collector.fast_lane collector.acks | contract collector.ingest | *
 collector.consumers | contract collector.wire collector.journal collector.journal_rows collector.store | *
 collector.store | contract | *
 collector.stats | contract collector.store | *

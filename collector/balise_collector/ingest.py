@@ -17,6 +17,7 @@ import secrets
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from balise_agent import codec
 from balise_agent.contract import Ack, Body, Outcome, Presence, Record, Refusal, Value, parse_topic, token
@@ -32,12 +33,13 @@ MAX_NAMES = 200
 """Names of unknown fields that are counted each by itself: a probe could invent them without end."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Incoming:
-    """One message as the broker handed it over."""
+class Incoming(NamedTuple):
+    """One message as the broker handed it over. ``mid``: its number in the session, for the PUBACK; 0: it wants
+    none."""
 
     topic: str
     payload: bytes
+    mid: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

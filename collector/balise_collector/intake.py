@@ -22,7 +22,7 @@ import sqlite3
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -31,11 +31,14 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
 from balise_agent import codec, contract
-from balise_collector.ingest import Incoming, Ingest
+from balise_collector.acks import Acks
+from balise_collector.fast_lane import LaneClient, LaneSocket
+from balise_collector.ingest import Incoming, Ingest, Reply
 
 log = logging.getLogger(__name__)
 
 BATCH_MESSAGES = 1_000
+CROWD_MESSAGES = 200  # a smaller batch is nobody catching up: every ack goes at once
 LINGER_S = 0.02  # a commit waits this long for company; the sync that it saves costs about as much
 BACKOFF_S = (0.5, 15.0)
 RETRY_S = 2.0  # a full disk is tried again
@@ -65,9 +68,9 @@ class Intake:
         self._wake_r, self._wake_w = socket.socketpair()
         self._wake_w.setblocking(False)  # while there is no session nobody reads, and 278 bytes fill it
         self._outgoing: list[tuple[str, bytes, bool]] = []
-        self._came: list[mqtt.MQTTMessage] = []
+        self._came: list[Incoming] = []
         self._lock = threading.Lock()
-        self._subscribed = False
+        self._acks = Acks()
         self.why = ""  # the last session ended, or could not begin
         self.is_open = False
         self.disk_ok = True
@@ -104,7 +107,7 @@ class Intake:
     # one session
 
     def _session(self) -> bool:
-        self._came, self.why = [], ""
+        self._came, self._acks, self.why = [], Acks(), ""
         client = self._client()
         try:
             client.connect(self._broker.host, self._broker.port, KEEPALIVE_S)
@@ -112,14 +115,16 @@ class Intake:
         except (OSError, ValueError) as exc:
             self.why = self.why or f"{type(exc).__name__}: {exc}"
         was_open, self.is_open, self.oldest_unacked_s = self.is_open, False, None
-        if (sock := client.socket()) is not None:
+        if (lane := client.lane()) is not None:
             client.disconnect()
-            sock.close()
+            with suppress(OSError):
+                lane.flush()
+            lane.close()
         return was_open
 
-    def _client(self) -> mqtt.Client:
+    def _client(self) -> LaneClient:
         broker = self._broker
-        client = mqtt.Client(
+        client = LaneClient(
             CallbackAPIVersion.VERSION2,
             client_id=broker.client_id,
             clean_session=False,
@@ -136,7 +141,6 @@ class Intake:
             client.tls_set_context(broker.tls)
         client.on_connect = self._connected
         client.on_subscribe = self._granted
-        client.on_message = lambda _client, _data, message: self._came.append(message)
         return client
 
     def _connected(self, client: mqtt.Client, _data: Any, _flags: Any, code: Any, _props: Any) -> None:
@@ -156,68 +160,72 @@ class Intake:
         self._on_connected()
         self._send_outgoing(client)
 
-    def _loop(self, client: mqtt.Client) -> None:
+    def _loop(self, client: LaneClient) -> None:
         next_misc_s = time.monotonic() + 1
-        while not self._stop.is_set() and (sock := client.socket()) is not None:
-            if not self._serve(client, sock, self._wait_s(sock, next_misc_s)):
+        while not self._stop.is_set() and (lane := client.lane()) is not None:
+            if not self._serve(client, lane, self._wait_s(next_misc_s)):
                 break
             if self._is_due():
                 self._commit(client)
+            elif not self._came:  # nobody sends just now
+                self._send_acks(client, self._acks.all())
             if time.monotonic() >= next_misc_s:
                 next_misc_s = time.monotonic() + 1
                 if client.loop_misc() != mqtt.MQTT_ERR_SUCCESS:
                     break
         self._commit(client)
+        self._send_acks(client, self._acks.all())
 
-    def _wait_s(self, sock: Any, next_misc_s: float) -> float:
-        if isinstance(sock, ssl.SSLSocket) and sock.pending():
-            return 0.0  # TLS has read more from the kernel than we have taken
-        due_s = next_misc_s if self.oldest_unacked_s is None else self.oldest_unacked_s + LINGER_S
-        return max(0.0, due_s - time.monotonic())
+    def _wait_s(self, next_misc_s: float) -> float:
+        if self.oldest_unacked_s is None:
+            return LINGER_S if self._acks else max(0.0, next_misc_s - time.monotonic())
+        return max(0.0, self.oldest_unacked_s + LINGER_S - time.monotonic())
 
-    def _serve(self, client: mqtt.Client, sock: Any, wait_s: float) -> bool:
+    def _serve(self, client: LaneClient, lane: LaneSocket, wait_s: float) -> bool:
         """Waits for what the sockets have, and does it; False where the session ended."""
-        writers = [sock] if client.want_write() else []
-        readable, writable, _ = select.select([sock, self._wake_r], writers, [], wait_s)
-        if self._wake_r in readable:
+        if client.want_write():
+            client.loop_write()
+        broker, wake = lane.fileno(), self._wake_r.fileno()
+        readable, _, _ = select.select([broker, wake], [] if lane.flush() else [broker], [], wait_s)
+        if wake in readable:
             self._wake_r.recv(4096)
-            if self.is_open:
-                self._send_outgoing(client)
-        if writable and client.loop_write() != mqtt.MQTT_ERR_SUCCESS:
-            return False
-        return self._read(client) if sock in readable or wait_s == 0.0 else True
+            self._send_outgoing(client)
+        return self._read(client, lane) if broker in readable else True
 
     def _is_due(self) -> bool:
         if not self._came or self.oldest_unacked_s is None:
             return False
         return len(self._came) >= BATCH_MESSAGES or time.monotonic() >= self.oldest_unacked_s + LINGER_S
 
-    def _read(self, client: mqtt.Client) -> bool:
+    def _read(self, client: LaneClient, lane: LaneSocket) -> bool:
         """Reads until nothing more is there or the batch is full; False where the session ended."""
-        while len(self._came) < BATCH_MESSAGES:
-            before = len(self._came)
-            code = client.loop_read()
-            if code != mqtt.MQTT_ERR_SUCCESS:
-                self.why = self.why or mqtt.error_string(code)
-                return False
-            if len(self._came) == before:
-                break
-        if self._came and self.oldest_unacked_s is None:
-            self.oldest_unacked_s = time.monotonic()
-        return True
+        code = mqtt.MQTT_ERR_SUCCESS
+        try:
+            while len(self._came) < BATCH_MESSAGES and (came := lane.read()) is not None:
+                self._came += came
+                while lane.has_for_paho and code == mqtt.MQTT_ERR_SUCCESS:
+                    code = client.loop_read()
+        except (ConnectionError, ValueError) as exc:
+            self.why = self.why or f"{type(exc).__name__}: {exc}"
+            return False
+        finally:
+            if self._came and self.oldest_unacked_s is None:
+                self.oldest_unacked_s = time.monotonic()
+        if code != mqtt.MQTT_ERR_SUCCESS:
+            self.why = mqtt.error_string(code)
+        return code == mqtt.MQTT_ERR_SUCCESS
 
-    def _commit(self, client: mqtt.Client) -> None:
+    def _commit(self, client: LaneClient) -> None:
         came, self._came = self._came, []
         if not came:
             return
-        batch = [Incoming(topic=message.topic, payload=bytes(message.payload)) for message in came]
         while True:
             try:
-                replies = self._ingest.take(batch)
+                replies = self._ingest.take(came)
                 break
             except sqlite3.OperationalError as exc:
                 self.disk_ok = False
-                log.error("journal_refuses", extra={"why": str(exc), "messages": len(batch)})
+                log.error("journal_refuses", extra={"why": str(exc), "messages": len(came)})
                 if self._stop.wait(RETRY_S):
                     return
             except sqlite3.DatabaseError as exc:
@@ -226,8 +234,13 @@ class Intake:
                 self._stop.set()
                 return
         self.disk_ok, self.oldest_unacked_s = True, None
-        for message in came:
-            client.ack(message.mid, message.qos)
+        if (lane := client.lane()) is not None:
+            lane.puback([message.mid for message in came if message.mid])
+        now_s = time.monotonic()
+        self._acks.add(replies, now_s)
+        self._send_acks(client, self._acks.due(now_s) if len(came) >= CROWD_MESSAGES else self._acks.all())
+
+    def _send_acks(self, client: mqtt.Client, replies: Sequence[Reply]) -> None:
         for reply in replies:
             client.publish(contract.topic(reply.probe, "ack"), codec.encode_ack(reply.ack))
 
