@@ -43,8 +43,10 @@ collector.cli collector.commands collector.demo | contract collector | *
 collector.serve collector.metrics collector.status | contract collector agent.sqlite_file | *
 collector.placement | contract | *
 collector.wire | contract | *
-collector.journal | contract collector.placement collector.journal_rows agent.durable_file agent.sqlite_file | *
+collector.journal | contract collector.placement collector.journal_rows collector.journal_upkeep \
+agent.durable_file agent.sqlite_file | *
 collector.journal_rows | contract collector.placement | *
+collector.journal_upkeep | contract collector.placement collector.journal_rows | *
 collector.journal_salvage | collector.journal collector.journal_rows agent.durable_file agent.sqlite_file | *
 collector.ingest | contract collector.placement collector.wire collector.journal collector.journal_rows | *
 collector.intake collector.fast_lane collector.acks | contract collector.ingest | *

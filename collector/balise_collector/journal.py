@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import secrets
 import sqlite3
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,14 +25,11 @@ import msgspec
 from balise_agent.contract import chain_next, chain_start, token
 from balise_agent.durable_file import make_folder
 from balise_agent.sqlite_file import TEXT, make
-from balise_collector.journal_rows import SCHEMA, DeadLetter, DerivedEntry, Entry, Message
+from balise_collector import journal_upkeep
+from balise_collector.journal_rows import SCHEMA, DeadLetter, DerivedEntry, Entry, Message, checksum
 from balise_collector.placement import Place
 
-KEPT_MS = 7 * 86_400_000
-"""A journal row lives at least this long, so that a store that lost its last writes can be filled again."""
-
 MAX_DEAD_LETTERS = 1_000  # of one probe; a broken probe must not fill the disk: above it they are only counted
-DEAD_LETTER_MS = 7 * 86_400_000  # the shortest retention: what could not be read may hold anything
 _CHECKPOINT_PAGES = 4_000
 
 _place_text = msgspec.json.Encoder().encode
@@ -63,7 +59,7 @@ class Journal:
         self._names: dict[int, tuple[str, str]] = {}
         self._places: dict[Place, str] = {}
         self._known_places: dict[str, Place] = {}
-        self.damaged = 0
+        self._damaged: dict[str, set[int]] = {"journal": set(), "derived": set()}
 
     def close(self) -> None:
         """Closes the file; nothing is lost without it."""
@@ -112,7 +108,7 @@ class Journal:
         values = (letter.probe, letter.key, letter.reason, letter.detail, received_ms, letter.payload)
         sql = "INSERT INTO dead_letter(probe, key, reason, detail, received_ms, payload, crc)"
         sql += " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT(probe, key) DO NOTHING"
-        added = self._db.execute(sql, (*values, _crc(*values)))
+        added = self._db.execute(sql, (*values, checksum(*values)))
         return added.rowcount > 0
 
     def add_presence(
@@ -133,7 +129,7 @@ class Journal:
         values = (measurement, _text(dict(tags)), ts_ms, _text(dict(fields)))
         self._db.execute(
             "INSERT INTO derived(measurement, tags, ts_ms, fields, crc) VALUES (?, ?, ?, ?, ?)",
-            (*values, _crc(*values)),
+            (*values, checksum(*values)),
         )
 
     def count(self, name: str, n: int = 1) -> None:
@@ -161,10 +157,10 @@ class Journal:
             last, *kept, crc = row
             stream_id, seq, received_ms, ts_ms, retention, place, body = kept
             whose = self._whose(stream_id)
-            if body is not None and whose is not None and crc == _crc(*kept):
+            if body is not None and whose is not None and crc == checksum(*kept):
                 found.append(Entry(last, *whose, seq, received_ms, ts_ms, retention, self._place(place), body))
             elif body is not None:
-                self.damaged += 1
+                self._damaged["journal"].add(last)
         return found, last
 
     def derived(self, after_id: int, limit: int) -> tuple[list[DerivedEntry], int]:
@@ -173,11 +169,11 @@ class Journal:
         found: list[DerivedEntry] = []
         last = after_id
         for last, measurement, tags, ts_ms, fields, crc in self._db.execute(sql, (after_id, limit)):
-            if crc == _crc(measurement, tags, ts_ms, fields):
+            if crc == checksum(measurement, tags, ts_ms, fields):
                 decoded = (msgspec.json.decode(tags), ts_ms, msgspec.json.decode(fields))
                 found.append(DerivedEntry(last, measurement, *decoded))
             else:
-                self.damaged += 1
+                self._damaged["derived"].add(last)
         return found, last
 
     def cursor(self, consumer: str) -> int:
@@ -224,7 +220,7 @@ class Journal:
         """Probe and payload of one; None where there is none, or a damaged one."""
         sql = "SELECT probe, key, reason, detail, received_ms, payload, crc FROM dead_letter WHERE id = ?"
         found = self._db.execute(sql, (id_,)).fetchone()
-        return None if found is None or found[-1] != _crc(*found[:-1]) else (found[0], found[5])
+        return None if found is None or found[-1] != checksum(*found[:-1]) else (found[0], found[5])
 
     def orphans(self) -> dict[str, int]:
         """How many messages are kept apart, by reason."""
@@ -249,43 +245,59 @@ class Journal:
         """Whether it is online is not kept any more."""
         self._db.execute("DELETE FROM presence WHERE probe = ?", (probe,))
 
-    def prune(self, now_ms: int, keep_ms: int = KEPT_MS) -> int:
-        """Deletes rows that are old enough and that every consumer is done with; says how many. The chain stays."""
-        cursors = self.cursors()
-        feeds = ("journal", "derived")
-        done = {feed: [id_ for name, id_ in cursors.items() if name.endswith(f":{feed}")] for feed in feeds}
-        with self.transaction():
-            old = (now_ms - keep_ms, min(done["journal"], default=0))
-            pruned = self._db.execute("DELETE FROM journal WHERE received_ms < ? AND id <= ?", old).rowcount
-            old = (now_ms - keep_ms, min(done["derived"], default=0))
-            pruned += self._db.execute("DELETE FROM derived WHERE ts_ms < ? AND id <= ?", old).rowcount
-            self._db.execute("DELETE FROM dead_letter WHERE received_ms < ?", (now_ms - DEAD_LETTER_MS,))
-            self._db.execute("DELETE FROM orphan WHERE received_ms < ?", (now_ms - 90 * 86_400_000,))
+    def prune(self, now_ms: int) -> int:
+        """Deletes what is old enough, as `journal_upkeep` says; says how many rows."""
+        pruned = journal_upkeep.prune(self._db, self.transaction, self.cursors(), now_ms)
+        journal_upkeep.remove_asides(self.path, now_ms - journal_upkeep.DEAD_LETTER_MS)
         return pruned
 
     def erase(self, home: str, from_ms: int, to_ms: int) -> int:
-        """Takes the bodies of a home's rows in a span of time; their hashes stay in the chain. Says how many."""
-        self._db.execute("PRAGMA secure_delete = ON")
-        with self.transaction():
-            rows = self._db.execute(
-                "SELECT id, place FROM journal WHERE ts_ms BETWEEN ? AND ? AND body IS NOT NULL", (from_ms, to_ms)
-            )
-            ids = [(id_,) for id_, place in rows if _place_of(place).home == home]
-            self._db.executemany("UPDATE journal SET body = NULL WHERE id = ?", ids)
-        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        return len(ids)
+        """Takes what is kept of a home from one date up to another; says how many rows that changed."""
+        changed = journal_upkeep.erase(self._db, self.transaction, home, from_ms, to_ms)
+        journal_upkeep.remove_asides(self.path, 2**63)
+        return changed
+
+    def forget_lost(self) -> int:
+        """Forgets messages whose rows a damage took, so that they are new when their probes send them again."""
+        self._db.execute("CREATE TEMP TABLE here(stream_id, seq, PRIMARY KEY(stream_id, seq)) WITHOUT ROWID")
+        for table in ("journal", "orphan"):
+            self._db.execute(f"INSERT OR IGNORE INTO here SELECT stream_id, seq FROM {table}")  # noqa: S608
+        lost = self._db.execute(
+            "DELETE FROM chain WHERE (ts_ms >= coalesce("
+            "(SELECT min(received_ms) FROM journal), (SELECT max(ts_ms) FROM chain) - ?)"
+            " OR seq > (SELECT min(seq) FROM here WHERE stream_id = chain.stream_id))"
+            " AND NOT EXISTS (SELECT 1 FROM here WHERE stream_id = chain.stream_id AND seq = chain.seq)",
+            (KEPT_MS,),
+        )
+        self._db.execute("DROP TABLE here")
+        return lost.rowcount
 
     def note_salvaged(self, aside: str) -> bool:
         """Notes that a file set aside was brought in; False where it had been before."""
         noted = self._db.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", (f"salvaged:{aside}", "1"))
         return noted.rowcount > 0
 
+    @property
+    def damaged(self) -> int:
+        """Rows that were read, are not what was written, and were not given up yet."""
+        return sum(map(len, self._damaged.values()))
+
+    def give_up_damaged(self) -> int:
+        """Deletes those rows and counts them; what their messages said can be sent again. Says how many."""
+        count = self.damaged
+        for feed, ids in self._damaged.items():
+            self._db.executemany(f"DELETE FROM {feed} WHERE id = ?", [(id_,) for id_ in ids])  # noqa: S608
+        self._damaged = {feed: set() for feed in self._damaged}
+        self.forget_lost()
+        self.count("journal_rows_damaged", count)
+        return count
+
     def restore(self, table: str, columns: str, row: Sequence[Any]) -> bool:
         """Puts a row of a damaged journal into this one; False where it is not whole, or is here already."""
         covered, crc = row[:-1], row[-1]
         if table == "stream":
             covered = covered[1:]
-        if table in ("stream", "journal", "orphan", "dead_letter", "derived") and crc != _crc(*covered):
+        if table in ("stream", "journal", "orphan", "dead_letter", "derived") and crc != checksum(*covered):
             return False
         if table in ("journal", "chain", "orphan") and self._whose(row[0]) is None:
             return False  # its number may be another stream's soon
@@ -305,7 +317,7 @@ class Journal:
             row = self._db.execute("SELECT id FROM stream WHERE probe = ? AND stream = ?", key).fetchone()
             if row is None or self._whose(row[0]) != key:  # the index may be whole where its row is damaged
                 sql = "INSERT OR REPLACE INTO stream(id, probe, stream, crc) VALUES (?, ?, ?, ?) RETURNING id"
-                row = self._db.execute(sql, (None if row is None else row[0], *key, _crc(*key))).fetchone()
+                row = self._db.execute(sql, (None if row is None else row[0], *key, checksum(*key))).fetchone()
             found = self._streams[key] = int(row[0])
         if previous is not None:
             self._db.execute("UPDATE stream SET previous = ? WHERE id = ?", (previous, found))
@@ -350,7 +362,7 @@ class Journal:
         known = self._names.get(stream_id)
         if known is None:
             row = self._db.execute("SELECT probe, stream, crc FROM stream WHERE id = ?", (stream_id,)).fetchone()
-            if row is None or row[2] != _crc(row[0], row[1]):
+            if row is None or row[2] != checksum(row[0], row[1]):
                 return None
             known = self._names[stream_id] = (row[0], row[1])
         return known
@@ -369,7 +381,7 @@ class Journal:
             text = self._places[place] = _place_text(place).decode()
         values = (stream_id, seq, received_ms, ts_ms, retention, text, body)
         sql = "INSERT INTO journal(stream_id, seq, received_ms, ts_ms, retention, place, body, crc)"
-        self._db.execute(f"{sql} VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*values, _crc(*values)))
+        self._db.execute(f"{sql} VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*values, checksum(*values)))
 
     def _orphan(self, stream_id: int, message: Message, received_ms: int, reason: str, body: bytes) -> None:
         dates = (message.ts_ms, *(message.window or (None, None)))
@@ -378,7 +390,7 @@ class Journal:
             "INSERT INTO orphan"
             "(stream_id, seq, received_ms, reason, boot, ts_ms, low_ms, high_ms, retention, body, crc) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (*values, _crc(*values)),
+            (*values, checksum(*values)),
         )
 
 
@@ -392,10 +404,3 @@ def _follows(last: str, seq: int, ts_ms: int, bh: bytes, chain: str) -> bool:
 
 def _text(value: Mapping[str, Any]) -> str:
     return msgspec.json.encode(value, order="sorted").decode()
-
-
-def _crc(*values: object) -> int:
-    """CRC-32 over the columns of a row; the last is hashed as it is where it is bytes, as bodies are."""
-    *head, last = values
-    start = zlib.crc32(repr(head).encode())
-    return zlib.crc32(last, start) if isinstance(last, bytes) else zlib.crc32(repr(last).encode(), start)

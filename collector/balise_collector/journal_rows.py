@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import Any
 
 import msgspec
@@ -9,7 +10,13 @@ import msgspec
 from balise_agent.catalogue import Retention
 from balise_collector.placement import Place
 
-SCHEMA = """
+SHORT_LIVED = "(retention = 'tv_home_7d' OR ts_ms < received_ms - 86400000)"
+"""Rows that may have to go before pruning comes to them in the order of their arrival: few, so they have an index."""
+
+ORPHAN_MS = "min(received_ms, iif(ts_ms, ts_ms, received_ms))"
+"""The latest that an orphan can have been measured."""
+
+SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS meta(k TEXT PRIMARY KEY, v TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS stream(
   id INTEGER PRIMARY KEY, probe TEXT NOT NULL, stream TEXT NOT NULL, crc INTEGER NOT NULL, previous TEXT,
@@ -17,13 +24,17 @@ CREATE TABLE IF NOT EXISTS stream(
 CREATE TABLE IF NOT EXISTS journal(
   id INTEGER PRIMARY KEY AUTOINCREMENT, stream_id INTEGER NOT NULL, seq INTEGER NOT NULL, received_ms INTEGER NOT NULL,
   ts_ms INTEGER NOT NULL, retention TEXT NOT NULL, place TEXT NOT NULL, body BLOB, crc INTEGER NOT NULL);
+CREATE INDEX IF NOT EXISTS journal_short_lived ON journal(retention, ts_ms) WHERE {SHORT_LIVED};
 CREATE TABLE IF NOT EXISTS chain(
   stream_id INTEGER NOT NULL, seq INTEGER NOT NULL, ts_ms INTEGER NOT NULL, bh BLOB NOT NULL, c TEXT NOT NULL,
   link INTEGER, UNIQUE(stream_id, seq));
+CREATE INDEX IF NOT EXISTS chain_broken ON chain(link) WHERE link = 0;
 CREATE TABLE IF NOT EXISTS orphan(
   id INTEGER PRIMARY KEY, stream_id INTEGER NOT NULL, seq INTEGER NOT NULL, received_ms INTEGER NOT NULL,
   reason TEXT NOT NULL, boot TEXT NOT NULL, ts_ms INTEGER NOT NULL, low_ms INTEGER, high_ms INTEGER,
   retention TEXT NOT NULL, body BLOB NOT NULL, crc INTEGER NOT NULL);
+CREATE INDEX IF NOT EXISTS orphan_age ON orphan(retention, {ORPHAN_MS});
+CREATE INDEX IF NOT EXISTS orphan_reason ON orphan(reason);
 CREATE TABLE IF NOT EXISTS dead_letter(
   id INTEGER PRIMARY KEY, probe TEXT NOT NULL, key BLOB NOT NULL, reason TEXT NOT NULL, detail TEXT NOT NULL,
   received_ms INTEGER NOT NULL, payload BLOB NOT NULL, crc INTEGER NOT NULL, UNIQUE(probe, key));
@@ -88,3 +99,10 @@ class DeadLetter(msgspec.Struct, frozen=True, gc=False):
     reason: str
     detail: str
     payload: bytes
+
+
+def checksum(*values: object) -> int:
+    """CRC-32 over the columns of a row; the last is hashed as it is where it is bytes, as bodies are."""
+    *head, last = values
+    start = zlib.crc32(repr(head).encode())
+    return zlib.crc32(last, start) if isinstance(last, bytes) else zlib.crc32(repr(last).encode(), start)

@@ -74,6 +74,7 @@ def _take_over(journal: Journal, aside: Path) -> None:
                 count = sum(journal.restore(table, columns, row) for row in _readable(old, table, columns))
                 kept += count if table == "journal" else 0
             expected = _count(old)
+    journal.forget_lost()
     lost = max(0, expected - kept)
     journal.count("journal_damaged")
     journal.count("journal_rows_lost", lost)

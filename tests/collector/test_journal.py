@@ -139,15 +139,6 @@ def test_pruning_waits_for_every_consumer_and_a_pruned_message_is_still_known(jo
     assert _add(journal, *messages) == ["duplicate"] * 3
 
 
-def test_erasing_takes_bodies_and_keeps_the_chain(tmp_path: Path) -> None:
-    with closing(Journal(tmp_path / "journal.db")) as journal:
-        _add(journal, *_messages(2))
-        assert journal.erase("home0001", NOW, NOW + 1) == 1
-        assert [e.seq for e in journal.entries(0, 10)[0]] == [2]
-        assert journal.counts()["chain_broken"] == 0
-    assert b"body 1" not in b"".join(p.read_bytes() for p in tmp_path.iterdir())
-
-
 def test_dead_letters_are_kept_once_and_bounded(journal: Journal) -> None:
     def letter(n: int) -> DeadLetter:
         return DeadLetter(probe="probe001", key=str(n).encode(), reason="bad_zlib", detail="", payload=b"x")
