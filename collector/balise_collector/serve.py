@@ -13,7 +13,6 @@ import logging
 import os
 import shutil
 import signal
-import ssl
 import subprocess
 import sys
 import threading
@@ -83,16 +82,13 @@ class State:
 def broker_of(data: Path) -> Broker:
     """The broker that `balise broker init` made in DATA/broker. BrokerError: there is none."""
     files = broker.load(data / "broker")
-    tls = None
-    if files.certfile is not None:
-        tls = ssl.create_default_context(cafile=str(files.certfile))
     return Broker(
         host=files.host,
         port=files.port,
         client_id=files.collector_username,
         username=files.collector_username,
         password=files.collector_password_file.read_text().strip(),
-        tls=tls,
+        tls=broker.client_tls(files, files.collector_username),
     )
 
 

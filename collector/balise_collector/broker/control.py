@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import queue
 import socket
-import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -19,6 +18,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from balise_collector.broker import dynsec
 from balise_collector.broker.files import BrokerError, BrokerFiles
+from balise_collector.broker.tls import client_tls
 
 ANSWER_S = 30.0  # a batch takes its broker 0.4 s at 1,000 probes
 PROBES_A_MESSAGE = 20
@@ -55,6 +55,26 @@ def revoke_probe(files: BrokerFiles, probe: str) -> bool:
     return "error" not in answers[0]
 
 
+def cut_off(files: BrokerFiles, probe: str) -> bool:
+    """As `dynsec.cut_off`; its open connection is cut. A second time cuts again."""
+    role = {"username": probe, "rolename": dynsec.role_name(probe)}
+    commands = [{"command": "disableClient", "username": probe}, {"command": "removeClientRole", **role}]
+    with dynsec.alone(files.dynsec), _connected(files) as (client, inbox):
+        return "error" not in _tell(client, inbox, commands)[0]
+
+
+def readmit(files: BrokerFiles, probe: str) -> bool:
+    """As `dynsec.readmit`. Removed first: 2.0.11 refuses to add a role that is there."""
+    role = {"username": probe, "rolename": dynsec.role_name(probe)}
+    commands = [
+        {"command": "removeClientRole", **role},
+        {"command": "addClientRole", **role},
+        {"command": "enableClient", "username": probe},
+    ]
+    with dynsec.alone(files.dynsec), _connected(files) as (client, inbox):
+        return "error" not in _tell(client, inbox, commands)[2]
+
+
 def _add(probe: str, password: str) -> list[dict[str, Any]]:
     """Removed first: a role of an earlier try would be in the way, and removing what is not there writes nothing."""
     return [
@@ -86,8 +106,8 @@ def _connected(files: BrokerFiles) -> Iterator[tuple[mqtt.Client, Inbox]]:
     inbox: Inbox = queue.Queue()
     client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5, reconnect_on_failure=False)
     client.username_pw_set(files.fleet_username, files.fleet_password_file.read_text().strip())
-    if files.certfile is not None:
-        client.tls_set_context(_tls(files))
+    if (context := client_tls(files, files.fleet_username)) is not None:
+        client.tls_set_context(context)
     client.on_connect = lambda _c, _u, _f, reason, _p: inbox.put(reason)
     client.on_subscribe = lambda _c, _u, _m, reasons, _p: inbox.put(reasons[0])
     client.on_message = lambda _c, _u, message: inbox.put(message.payload)
@@ -124,20 +144,3 @@ def _next(inbox: Inbox) -> Any:
     if isinstance(item, BrokerError):
         raise item
     return item
-
-
-def _tls(files: BrokerFiles) -> ssl.SSLContext:
-    """The broker is on this machine and its certificate at hand: exactly that one is taken, whatever name it bears.
-
-    Where clients show certificates, the fleet service's own stands beside the passwords: fleet.pem and fleet.key.
-    """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    context.load_verify_locations(files.certfile)
-    if files.asks_certificates:
-        own = files.directory / "fleet.pem"
-        if not own.exists():
-            raise BrokerError(f"{own}: missing; the running broker asks the fleet service for its certificate")
-        context.load_cert_chain(own, files.directory / "fleet.key")
-    return context

@@ -109,6 +109,17 @@ def revoke_probe(path: Path, probe: str) -> bool:
     return found
 
 
+def cut_off(path: Path, probe: str) -> bool:
+    """It may not connect, and one that shows a certificate, which the plug-in lets in all the same, may do nothing;
+    its password is kept. False where it is not known."""
+    return _set(path, probe, {"disabled": True, "roles": []})
+
+
+def readmit(path: Path, probe: str) -> bool:
+    """As before it was cut off; False where it is not known."""
+    return _set(path, probe, {"disabled": False, "roles": [{"rolename": role_name(probe)}]})
+
+
 def probes(path: Path) -> list[str]:
     """The probes that have a credential, in the file's order."""
     known = [client["username"] for client in json.loads(path.read_text())["clients"]]
@@ -121,6 +132,14 @@ def alone(path: Path) -> Iterator[None]:
     with path.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def _set(path: Path, probe: str, values: Json) -> bool:
+    with _edited(path) as document:
+        found = [client for client in document["clients"] if client["username"] == probe]
+        for client in found:
+            client.update(values)
+    return bool(found)
 
 
 def _allow(acltype: str, filter_: str) -> Json:
