@@ -14,6 +14,7 @@ import ctypes
 import logging
 import os
 import signal
+import sqlite3
 import sys
 import threading
 import time
@@ -33,6 +34,7 @@ log = logging.getLogger(__name__)
 
 ROWS = 2_000  # read at once; 14,000 points are some 20 MB
 IDLE_S = 0.25
+TELL_S = 1.0  # under load there is always something to read, and status must not take that for standing still
 RETRY_S = (1.0, 60.0)
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
@@ -122,6 +124,7 @@ class Loop:
         self._retry_at: dict[str, float] = {}
         self._retry_s: dict[str, float] = {}
         self._told: dict[str, int] = {}
+        self._tell_at_s = 0.0
 
     def stop(self) -> None:
         """Ends `run` after the step under way."""
@@ -133,9 +136,11 @@ class Loop:
             moved = [self._feed(consumer) for consumer in self._consumers]
             for job in self._jobs:
                 job.run_if_due(time.monotonic())
-            if not any(moved):
+            if time.monotonic() >= self._tell_at_s:
                 self._tell()
+            if not any(moved):
                 self._stop.wait(IDLE_S)
+        self._tell()
 
     def drain(self) -> None:
         """Feeds until nothing is left (tests, and tools that read afterwards)."""
@@ -167,14 +172,20 @@ class Loop:
         return True
 
     def _tell(self) -> None:
-        """Copies cursors into the journal, where pruning and status look for them."""
+        """Copies cursors into the journal, where pruning and status look for them. While it refuses, they wait."""
+        self._tell_at_s = time.monotonic() + TELL_S
         now = {f"{c.name}:{feed}": c.cursor(feed) for c in self._consumers for feed in c.feeds}
         changed = {name: id_ for name, id_ in now.items() if self._told.get(name) != id_}
-        if changed:
+        if not changed:
+            return
+        try:
             with self._journal.transaction():
                 for name, id_ in changed.items():
                     self._journal.move(name, id_)
-            self._told |= changed
+        except sqlite3.OperationalError as exc:
+            log.warning("cursors_not_told", extra={"why": str(exc)})
+            return
+        self._told |= changed
 
 
 @dataclass(slots=True)
