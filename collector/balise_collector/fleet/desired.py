@@ -2,6 +2,7 @@
 
 Pure. ``DATA/fleet.toml`` holds ``[plan]`` (``batch_s``, ``mode``, a table a probe) and ``[targets]`` (peers by probe),
 as the contract's configuration carries them; a probe refuses what it cannot use and says why in an ``agent_event``.
+``[quota]`` is not told to probes: it is what one may send before it is cut off.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 
 from balise_agent.contract import Config
 from balise_collector.directory import Site
+from balise_collector.fleet.quota import Quotas, read_quotas
 
 
 class FleetError(Exception):
@@ -22,10 +24,11 @@ class FleetError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetSettings:
-    """What every probe is told alike."""
+    """What holds for every probe alike."""
 
     plan: Mapping[str, Any] = field(default_factory=dict)
     targets: Mapping[str, Any] = field(default_factory=dict)
+    quotas: Quotas = field(default_factory=Quotas)
 
 
 def load_settings(path: Path) -> FleetSettings:
@@ -36,11 +39,15 @@ def load_settings(path: Path) -> FleetSettings:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as exc:
         raise FleetError(f"{path}: {exc}") from exc
-    unknown = raw.keys() - {"plan", "targets"}
-    wrong = [name for name in ("plan", "targets") if not isinstance(raw.get(name, {}), dict)]
+    tables = ("plan", "targets", "quota")
+    unknown = raw.keys() - tables
+    wrong = [name for name in tables if not isinstance(raw.get(name, {}), dict)]
     if unknown or wrong:
-        raise FleetError(f"{path}: {', '.join([*unknown, *wrong])}: known are the tables [plan] and [targets]")
-    return FleetSettings(plan=raw.get("plan", {}), targets=raw.get("targets", {}))
+        raise FleetError(f"{path}: {', '.join([*unknown, *wrong])}: known are the tables [plan], [targets] and [quota]")
+    quotas = read_quotas(raw.get("quota", {}))
+    if not isinstance(quotas, Quotas):
+        raise FleetError(f"{path}: {'; '.join(quotas)}")
+    return FleetSettings(plan=raw.get("plan", {}), targets=raw.get("targets", {}), quotas=quotas)
 
 
 def desired(site: Site, settings: FleetSettings, version: int) -> Config:
