@@ -25,7 +25,7 @@ from pathlib import Path
 from balise_agent import sqlite_file
 from balise_collector import broker, metrics
 from balise_collector.directory import Directory
-from balise_collector.fleet import Fleet, FleetError, load_settings
+from balise_collector.fleet import CutOffs, Fleet, FleetError, Guard, by_probe, load_settings
 from balise_collector.ingest import Ingest
 from balise_collector.intake import Broker, Intake
 from balise_collector.journal import Journal
@@ -54,6 +54,7 @@ class State:
     journal: Journal
     ingest: Ingest
     intake: Intake
+    guard: Guard
     started_s: float
     consumers_alive: bool = False
     restarts: int = 0
@@ -98,14 +99,16 @@ def serve(settings: ServeSettings, on_ready: Callable[[int], None] = lambda _por
         journal = open_journal(settings.data / "journal.db")
         ingest = Ingest(journal, directory.snapshot().resolve, lambda: time.time_ns() // 1_000_000)
         everything = threading.Event()  # a new session: the broker may have forgotten every retained configuration
-        intake = Intake(settings.broker, ingest, on_connected=everything.set)
+        intake = Intake(settings.broker, ingest, on_connected=lambda: _all(everything.set, guard.resumed))
+        guard = _guard(settings, ingest, lambda: intake.is_open and intake.disk_ok)
         seen = Journal(settings.data / "journal.db")  # a connection of its own: SQLite's are not shared between threads
-        state = State(journal=seen, ingest=ingest, intake=intake, started_s=time.monotonic())
+        state = State(journal=seen, ingest=ingest, intake=intake, guard=guard, started_s=time.monotonic())
         caretaker = _Caretaker(settings, directory, state, everything)
         server = metrics.Server(settings.http, state)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: intake.stop())
         caretaker.start()
+        guard.start()
         server.start()
         _announce(settings.data, server.port)
         on_ready(server.port)
@@ -114,6 +117,7 @@ def serve(settings: ServeSettings, on_ready: Callable[[int], None] = lambda _por
         finally:
             if intake.damaged:
                 sqlite_file.mark_damaged(settings.data / "journal.db")
+            guard.stop()
             caretaker.stop()
             server.stop()
             seen.close()
@@ -121,6 +125,30 @@ def serve(settings: ServeSettings, on_ready: Callable[[int], None] = lambda _por
             with suppress(FileNotFoundError):
                 (settings.data / "serve.json").unlink()
     return 1 if intake.damaged else 0
+
+
+def _all(*calls: Callable[[], None]) -> None:
+    for call in calls:
+        call()
+
+
+def _guard(settings: ServeSettings, ingest: Ingest, is_taking: Callable[[], bool]) -> Guard:
+    """Cuts off who sends too much, at the broker in DATA/broker."""
+
+    def cut(probe: str) -> str:
+        try:
+            broker.cut_off(broker.load(settings.data / "broker"), probe)
+        except (broker.BrokerError, OSError, ValueError) as exc:
+            return str(exc)
+        return ""
+
+    return Guard(
+        cutoffs=CutOffs(settings.data / "fleet.db"),
+        sent=lambda: by_probe(ingest.used, ingest.refused),
+        quotas=lambda: load_settings(settings.data / "fleet.toml").quotas,
+        is_taking=is_taking,
+        cut=cut,
+    )
 
 
 def _announce(data: Path, port: int) -> None:

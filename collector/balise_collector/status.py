@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from balise_collector.directory import Directory
+from balise_collector.directory import Directory, dates
+from balise_collector.fleet import CutOffs
 from balise_collector.journal import Journal
 from balise_collector.store.chunks import ChunkReader, open_reader
 
@@ -31,6 +32,7 @@ class Status:
     """One look. ``problems`` None: nobody answered, so it is not known; empty: all is well.
 
     ``said``: what probes reported in the last 24 h, by kind: gaps by reason, steps of clocks, configurations refused.
+    ``cut_off``: the probes that sent too much, with ``since`` and ``why``.
     """
 
     running: bool
@@ -43,10 +45,11 @@ class Status:
     orphans: Mapping[str, int]
     disk_free_bytes: int
     said: Mapping[str, int] = field(default_factory=dict)
+    cut_off: tuple[Mapping[str, str], ...] = ()
 
     def is_well(self) -> bool:
         """Whether an operator has nothing to do."""
-        return self.running and self.problems == ()
+        return self.running and self.problems == () and not self.cut_off
 
     def as_json(self) -> dict[str, Any]:
         """One object."""
@@ -74,6 +77,7 @@ def look(data: Path, directory: Directory, now_ms: int) -> Status:
             orphans=journal.orphans(),
             disk_free_bytes=shutil.disk_usage(data).free,
             said=what_probes_said(reader, now_ms - DAY_MS, now_ms + DAY_MS),
+            cut_off=cut_off(data),
         )
 
 
@@ -88,6 +92,17 @@ def ask(data: Path) -> tuple[str, ...] | None:
         return tuple(json.load(exc)["problems"])
     except (OSError, ValueError, KeyError):
         return None
+
+
+def cut_off(data: Path) -> tuple[Mapping[str, str], ...]:
+    """The probes that are cut off now, the first one first."""
+    path = data / "fleet.db"
+    if not path.exists():
+        return ()
+    with closing(CutOffs(path)) as cutoffs:
+        return tuple(
+            {"probe": one.probe, "since": dates.write(one.at_ms), "why": one.why} for one in cutoffs.standing()
+        )
 
 
 def count_probes(directory: Directory, journal: Journal, reader: ChunkReader, now_ms: int) -> dict[str, int]:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +28,7 @@ from balise_collector.commands.options import (
     when,
 )
 from balise_collector.directory import Directory, DirectoryError, Probe, dates
+from balise_collector.fleet import CutOffs
 
 app = typer.Typer(no_args_is_help=True, help="Probes: which may speak, and with which credential.")
 
@@ -69,7 +72,29 @@ def revoke(
         files = broker.load(data / "broker")
         opened.revoke_probe(probe, now_ms=now_ms())
         had = broker.expel(files, probe)
+        with closing(CutOffs(data / "fleet.db")) as cutoffs:
+            cutoffs.end(probe, now_ms())
     typer.echo(f"{probe} is revoked" + ("" if had else "; the broker did not know it"))
+
+
+@app.command()
+def readmit(
+    probes: Annotated[
+        list[str], typer.Argument(metavar="ID...", help="The probes' ids, as `balise status` says them.")
+    ],
+    data: Data = DEFAULT_DATA,
+) -> None:
+    """Let probes speak again that were cut off for what they sent; each comes back by itself within a minute or two."""
+    try:
+        files = broker.load(data / "broker")
+        with closing(CutOffs(data / "fleet.db")) as cutoffs:
+            for probe in probes:
+                if not broker.readmit(files, probe):
+                    stop(f"{probe}: the broker does not know it; was it revoked?")
+                was = cutoffs.end(probe, now_ms())
+                typer.echo(f"{probe} may speak again" if was else f"{probe} may speak; it was not cut off")
+    except (broker.BrokerError, OSError, sqlite3.Error) as exc:
+        stop(exc)
 
 
 @app.command("list")

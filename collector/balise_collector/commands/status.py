@@ -69,6 +69,7 @@ def lines(found: Status) -> list[tuple[str, str]]:
     ]
     if "journal_damaged" in found.journal:
         rows.append(("damage", f"journal rebuilt, {found.journal.get('journal_rows_lost', 0)} rows missing"))
+    rows += [(f"cut off {one['probe']}", f"since {one['since']}: {one['why']}") for one in found.cut_off]
     return [*rows, ("probes said", _counts(found.said) + " in 24 h")]
 
 
