@@ -5,6 +5,7 @@ A new one is a line in `STORES`: how it is opened in a folder (or with what stan
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,11 @@ from pathlib import Path
 from hypothesis import strategies as st
 
 from balise_agent.contract import MAX_INT, Value
-from balise_collector.store import Point, Reader, Store
+from balise_collector.store import Point, Reader, Store, influx
 from balise_collector.store.chunks import open_reader, open_store
+from balise_collector.store.influx.server import Server
+from balise_collector.store.influx.setup import SHARD_S, prepare
+from tests.collector.influx.servers import influx1, influx2
 
 DAY_MS = 86_400_000
 HOUR_MS = 3_600_000
@@ -23,13 +27,36 @@ FAR_MS = START_MS + 1_000 * DAY_MS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """One implementation of the protocol."""
+    """One implementation of the protocol. ``share``: of the usual examples of a property that it is given."""
 
     open: Callable[[Path], Store]
     read: Callable[[Path], Reader]
+    share: float = 1.0
 
 
-STORES: dict[str, Kind] = {"chunks": Kind(open=open_store, read=open_reader)}
+def _influx(server: Callable[[str], Server | None]) -> Kind:
+    """A database a folder. Its policies keep everything, for the points of these tests are of 2024."""
+
+    def of(folder: Path) -> Server:
+        found = server("t" + hashlib.sha256(str(folder).encode()).hexdigest()[:16])
+        assert found
+        return found
+
+    def opened(folder: Path) -> Store:
+        prepare(of(folder), dict.fromkeys(SHARD_S))
+        return influx.open_store(of(folder), folder / "state.db")
+
+    return Kind(
+        open=opened,
+        read=lambda folder: influx.open_reader(of(folder), folder / "state.db"),
+        share=0.3,
+    )
+
+
+STORES: dict[str, Kind] = {
+    "chunks": Kind(open=open_store, read=open_reader),
+    "influx1": _influx(lambda database: influx1().server(database)),
+} | ({"influx2": _influx(influx2)} if influx2() else {})
 
 
 def point(ts_ms: int = START_MS, **changes: object) -> Point:

@@ -70,35 +70,45 @@ def follow(kind: Kind, folder: Path, store: Store, step: Step, model: dict[tuple
 
 
 @pytest.mark.parametrize("name", sorted(STORES))
-@settings(max_examples=40, deadline=None)
-@given(steps=STEPS)
-def test_a_store_is_its_last_writings_less_what_was_erased(name: str, steps: list[Step]) -> None:
-    kind, model = STORES[name], dict[tuple[str, str, str, int], Point]()
-    with tempfile.TemporaryDirectory() as folder:
-        store = kind.open(Path(folder))
-        for step in steps:
-            store = follow(kind, Path(folder), store, step, model)
-            assert everything(store) == {key: exact(one) for key, one in model.items()}
-            assert store.count(0, START_MS * 2) == len(model)
-        for home in ("h1", "h2"):
-            newest: dict[object, Point] = {}
-            for one in sorted(model.values(), key=lambda one: one.ts_ms):
-                newest |= {one.series: one} if one.home == home else {}
-            assert [*map(exact, store.latest(home, since_ms=0))] == [exact(newest[one]) for one in sorted(newest)]  # type: ignore[type-var]
-        store.close()
+def test_a_store_is_its_last_writings_less_what_was_erased(name: str) -> None:
+    kind = STORES[name]
 
-
-@settings(max_examples=25, deadline=None)
-@given(given_points=st.lists(points(), max_size=30, unique_by=key), data=st.data())
-def test_any_order_and_any_sealing_between_leaves_the_same(given_points: list[Point], data: st.DataObject) -> None:
-    order = data.draw(st.permutations(given_points))
-    again = data.draw(st.lists(st.sampled_from(given_points))) if given_points else []
-    for name in sorted(STORES):
+    @settings(max_examples=round(60 * kind.share), deadline=None)
+    @given(steps=STEPS)
+    def check(steps: list[Step]) -> None:
+        model = dict[tuple[str, str, str, int], Point]()
         with tempfile.TemporaryDirectory() as folder:
-            store = STORES[name].open(Path(folder))
+            store = kind.open(Path(folder))
+            for step in steps:
+                store = follow(kind, Path(folder), store, step, model)
+                assert everything(store) == {key: exact(one) for key, one in model.items()}
+                assert store.count(0, START_MS * 2) == len(model)
+            for home in ("h1", "h2"):
+                newest: dict[object, Point] = {}
+                for one in sorted(model.values(), key=lambda one: one.ts_ms):
+                    newest |= {one.series: one} if one.home == home else {}
+                assert [*map(exact, store.latest(home, since_ms=0))] == [exact(newest[one]) for one in sorted(newest)]  # type: ignore[type-var]
+            store.close()
+
+    check()
+
+
+@pytest.mark.parametrize("name", sorted(STORES))
+def test_any_order_and_any_sealing_between_leaves_the_same(name: str) -> None:
+    kind = STORES[name]
+
+    @settings(max_examples=round(40 * kind.share), deadline=None)
+    @given(given_points=st.lists(points(), max_size=30, unique_by=key), data=st.data())
+    def check(given_points: list[Point], data: st.DataObject) -> None:
+        order = data.draw(st.permutations(given_points))
+        again = data.draw(st.lists(st.sampled_from(given_points))) if given_points else []
+        with tempfile.TemporaryDirectory() as folder:
+            store = kind.open(Path(folder))
             for at, one in enumerate([*order, *again]):
                 store.write([one], "journal", at)
                 if data.draw(st.integers(0, 3)) == 0:
                     store.seal(START_MS + 48 * HOUR_MS)
             assert everything(store) == {key(one): exact(one) for one in given_points}
             store.close()
+
+    check()

@@ -60,7 +60,9 @@ class Http:
         """The answer line by line; all of it as one where it is a complaint. Unavailable: there was none, or half."""
         try:
             response = self._request(method, path, params, body, {"Content-Type": "application/x-www-form-urlencoded"})
-            yield from response if response.status == http.client.OK else [response.read()]
+            if response.status == http.client.OK:
+                yield from response
+            yield response.read()  # of a whole answer nothing is left, but reading that frees the connection
         except (OSError, http.client.HTTPException) as exc:
             raise self._lost(exc) from exc
         except GeneratorExit:
@@ -85,13 +87,11 @@ class Http:
                 raise
         return self._exchange(method, target, body, headers)
 
-    def _exchange(
-        self, method: str, target: str, body: bytes, headers: Mapping[str, str]
-    ) -> http.client.HTTPResponse:
+    def _exchange(self, method: str, target: str, body: bytes, headers: Mapping[str, str]) -> http.client.HTTPResponse:
         connection = self._connection
         if connection.sock is None:
             connection.connect()
-            connection.sock.settimeout(self._answer_s)
+            connection.sock.settimeout(self._answer_s)  # type: ignore[attr-defined]  # typeshed: always None
         connection.request(method, target, body or None, {**self._headers, **headers})
         return connection.getresponse()
 

@@ -27,6 +27,7 @@ TYPES: dict[type, str] = {int: "int", float: "float", bool: "bool", str: "str"}
 _FORMATS = {int: "%di", float: "%r", bool: "%s", str: '"%s"'}
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
 _HEADS = 200_000  # series that are remembered, some 30 MB; a thousand homes have 8,000
+_SHAPES = 10_000  # sets of fields with their types and outcomes; a fleet has some hundred
 
 
 class _Shape(NamedTuple):
@@ -67,6 +68,8 @@ class Encoder:
         key = (measurement, kind, reason, kinds, *fields)
         shape = self._shapes.get(key)
         if shape is None:
+            if len(self._shapes) >= _SHAPES:  # a broken probe may send any field and any reason
+                self._shapes.clear()
             shape = self._shapes[key] = _shape(measurement, kind, reason, fields)
         if shape.texts:
             values = tuple(_text(value) if type(value) is str else value for value in values)
