@@ -1,6 +1,8 @@
 """When does each probe start?
 
-Each has a grid on the monotonic clock: its interval, and a first start that a seed offsets by a fraction of it.
+Each has a grid on the monotonic clock: its interval, and an offset that a seed draws. Those of one agent have the same
+second of the minute, nearly: then one commit holds what all of them measured, and the card is written to once a minute
+instead of twice and more. Those of five minutes take a minute each.
 
 Rule 1: what runs when follows from the seed, the intervals and the start alone.
 Rule 2: after a district's power comes back, 1,000 probes do not act together: the seed is the probe's own.
@@ -13,6 +15,9 @@ import math
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+STEP_S = 60.0
+APART_S = 0.3  # they do not start in the same instant; a commit waits longer than this for company (`writer`)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,9 +40,13 @@ class Slots:
 
 
 def slots(name: str, interval_s: float, seed: str, start_s: float) -> Slots:
-    """The starts of the probe of that name when the agent starts at ``start_s``."""
-    fraction = random.Random(f"{seed}/{name}").random()
-    return Slots(first_s=start_s + fraction * interval_s, interval_s=interval_s)
+    """The starts of the probe of that name when the agent starts at ``start_s``, whatever it was before."""
+    step_s = min(interval_s, STEP_S)
+    moment_s = random.Random(seed).random() * STEP_S % step_s
+    rng = random.Random(f"{seed}/{name}")
+    apart_s = rng.random() * min(APART_S, step_s / 10)
+    offset_s = moment_s + apart_s + rng.randrange(max(1, int(interval_s // step_s))) * step_s
+    return Slots(first_s=start_s + (offset_s - start_s) % interval_s, interval_s=interval_s)
 
 
 def plan(intervals_s: Mapping[str, float], seed: str, start_s: float) -> dict[str, Slots]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from balise_agent.plan import Slots, plan, slots
+from balise_agent.plan import APART_S, STEP_S, Slots, plan, slots
 
 INTERVALS = {"reach": 60.0, "dns": 300.0, "web": 300.0, "host": 60.0}
 
@@ -31,6 +33,18 @@ def test_a_thousand_probes_that_start_together_do_not_act_together() -> None:
 def test_the_probes_of_one_home_do_not_start_together() -> None:
     first = [grid.first_s for grid in plan(INTERVALS, "k3v9q2xa7m", 0.0).values()]
     assert len(set(first)) == len(first)
+
+
+@given(st.text("abcdefgh23456789", min_size=8, max_size=16), st.floats(0, 1e7))
+def test_the_probes_of_one_home_start_close_together_so_that_one_commit_holds_them(seed: str, start_s: float) -> None:
+    seconds = sorted(grid.first_s % STEP_S for grid in plan(INTERVALS, seed, start_s).values())
+    gaps = [after - before for before, after in pairwise([*seconds, seconds[0] + STEP_S])]
+    assert STEP_S - max(gaps) <= APART_S + 1e-6
+
+
+def test_a_probe_whose_interval_changes_keeps_to_the_others_moment() -> None:
+    before, after = slots("dns", 300, "k3v9q2xa7m", 17.0), slots("dns", 120, "k3v9q2xa7m", 4_321.0)
+    assert before.first_s % STEP_S == pytest.approx(after.first_s % STEP_S)
 
 
 GRID = Slots(first_s=10.0, interval_s=60.0)
