@@ -69,7 +69,7 @@ class Row:
 
     def is_acked(self) -> bool:
         """Whether the collector holds it: only the exact mark says so, a flipped bit does not."""
-        return self.acked == ack_mark(self.id)
+        return isinstance(self.id, int) and self.acked == ack_mark(self.id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -77,8 +77,7 @@ class StoreConsumer:
 
 
 def points_of(entry: Entry) -> list[Point]:
-    """The records of a journal row as points. ValueError: a body that is damaged, which the row's checksum rules out.
-    The records of a journal row as points. ValueError: a body that is damaged, which the row's checksum rules out."""
+    """The records of a journal row as points. ValueError: a damaged body, which the row's checksum rules out."""
     place, ts_ms = entry.place, entry.ts_ms
     return [
         Point(
@@ -166,6 +165,10 @@ class Loop:
         read = self._journal.entries if feed == "journal" else self._journal.derived
         after = consumer.cursor(feed)
         rows, last_id = read(after, ROWS)
+        if self._journal.damaged:
+            with self._journal.transaction():
+                count = self._journal.give_up_damaged()
+            log.error("journal_rows_damaged", extra={"rows": count, "feed": feed})
         if last_id == after:
             return False
         consumer.take(feed, rows, last_id)

@@ -30,6 +30,7 @@ from balise_collector.journal_rows import SCHEMA, DeadLetter, DerivedEntry, Entr
 from balise_collector.placement import Place
 
 MAX_DEAD_LETTERS = 1_000  # of one probe; a broken probe must not fill the disk: above it they are only counted
+_SURE_MS = 7 * 86_400_000  # no row is pruned sooner after it came (`journal_upkeep.KEPT_MS`)
 _CHECKPOINT_PAGES = 4_000
 
 _place_text = msgspec.json.Encoder().encode

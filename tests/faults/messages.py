@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from balise_agent import codec, contract
@@ -26,7 +28,7 @@ class Sent:
     ts_ms: int
     chain: str
     body: bytes
-    points: tuple[tuple[str, str, int], ...]  # measurement, target, ts_ms
+    points: tuple[tuple[str, str, int, str], ...]  # measurement, target, ts_ms, fields
 
     @property
     def key(self) -> tuple[str, str, int]:
@@ -42,6 +44,11 @@ def home_of(probe: str, _ts_ms: int) -> Placement:
 def values(n: int) -> dict[str, Value]:
     """Fields of record n: nothing else has them."""
     return {"uptime_s": n, "cpu_pct": n / 7, "agent_rss_kb": n * n % 65_521, "rows_waiting": n % 13}
+
+
+def text(fields: Mapping[str, Value]) -> str:
+    """Fields as a value that can be compared and put in a set."""
+    return json.dumps(dict(sorted(fields.items())))
 
 
 def messages(seed: int, count: int, streams_a_probe: int = 2) -> list[Sent]:
@@ -79,7 +86,7 @@ def _stream(rng: random.Random, probe: str, stream: str, previous: str | None, f
         )
         body = codec.deflate(raw)
         incoming = Incoming(topic=contract.topic(probe, "records"), payload=codec.encode_batch(envelope, body))
-        points = tuple((r.measurement, r.target, ts_ms + r.bt_ms - bt_ms) for r in records)
+        points = tuple((r.measurement, r.target, ts_ms + r.bt_ms - bt_ms, text(r.fields)) for r in records)
         made.append(
             Sent(
                 incoming=incoming,

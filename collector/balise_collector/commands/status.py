@@ -67,8 +67,9 @@ def lines(found: Status) -> list[tuple[str, str]]:
         ("orphans", _counts(found.orphans)),
         ("chain", f"{found.journal['chain_broken']} messages that do not follow on"),
     ]
-    if "journal_damaged" in found.journal:
-        rows.append(("damage", f"journal rebuilt, {found.journal.get('journal_rows_lost', 0)} rows missing"))
+    damage = {name: n for name, n in found.journal.items() if name.startswith("journal_")}
+    if damage:
+        rows.append(("damage", _counts(damage) + " (`balise command PROBE replay` fills what is missing)"))
     rows += [(f"cut off {one['probe']}", f"since {one['since']}: {one['why']}") for one in found.cut_off]
     return [*rows, ("probes said", _counts(found.said) + " in 24 h")]
 
