@@ -51,6 +51,7 @@ collector.journal_salvage | collector.journal collector.journal_rows agent.durab
 collector.ingest | contract collector.placement collector.wire collector.journal collector.journal_rows | *
 collector.intake collector.fast_lane collector.acks | contract collector.ingest | *
 collector.consumers | contract collector.wire collector.journal collector.journal_rows collector.store | *
+collector.forward | contract collector.wire collector.journal collector.journal_rows collector.consumers collector.store | *
 collector.store | contract | *
 collector.stats | contract collector.store | *
 collector.broker | contract | *

@@ -27,7 +27,7 @@ from balise_agent.logs import set_up
 from balise_collector import wire
 from balise_collector.journal import Journal
 from balise_collector.journal_rows import DerivedEntry, Entry
-from balise_collector.store import Point, Store, StoreBusy
+from balise_collector.store import Point, Store, StoreBusy, Unavailable
 from balise_collector.store.chunks import open_store
 
 log = logging.getLogger(__name__)
@@ -115,10 +115,12 @@ def derived_point(entry: DerivedEntry) -> list[Point]:
 
 
 class Loop:
-    """Runs consumers over one journal until `stop`."""
+    """Runs consumers over one journal until `stop`. ``rows``: how many are read at once."""
 
-    def __init__(self, journal: Journal, consumers: Sequence[Consumer], jobs: Sequence[Job] = ()) -> None:
-        self._journal, self._consumers, self._jobs = journal, consumers, jobs
+    def __init__(
+        self, journal: Journal, consumers: Sequence[Consumer], jobs: Sequence[Job] = (), *, rows: int = ROWS
+    ) -> None:
+        self._journal, self._consumers, self._jobs, self._rows = journal, consumers, jobs, rows
         self._stop = threading.Event()
         self._retry_at: dict[str, float] = {}
         self._retry_s: dict[str, float] = {}
@@ -155,7 +157,11 @@ class Loop:
         except Exception as exc:  # a consumer of any kind may fail in any way, and must not stop the others
             wait_s = min(self._retry_s.get(consumer.name, RETRY_S[0] / 2) * 2, RETRY_S[1])
             self._retry_s[consumer.name], self._retry_at[consumer.name] = wait_s, time.monotonic() + wait_s
-            log.exception("consumer_failed", extra={"consumer": consumer.name, "again_s": wait_s, "why": str(exc)})
+            said = {"consumer": consumer.name, "again_s": wait_s, "why": str(exc)}
+            if isinstance(exc, Unavailable):  # a server that is down for a week is no fault of this program
+                log.warning("consumer_waits", extra=said)
+            else:
+                log.exception("consumer_failed", extra=said)
             return False
         self._retry_s.pop(consumer.name, None)
         return any(moved)
@@ -164,7 +170,7 @@ class Loop:
         read: Callable[[int, int], tuple[list[Entry] | list[DerivedEntry], int]]
         read = self._journal.entries if feed == "journal" else self._journal.derived
         after = consumer.cursor(feed)
-        rows, last_id = read(after, ROWS)
+        rows, last_id = read(after, self._rows)
         if self._journal.damaged:
             with self._journal.transaction():
                 count = self._journal.give_up_damaged()
@@ -253,6 +259,7 @@ def main(argv: Sequence[str] = sys.argv) -> int:
     loop.run()
     store.close()
     journal.close()
+    log.info("consumers_stopped")
     return 0
 
 

@@ -1,0 +1,242 @@
+"""How do the journal's rows come into InfluxDB, and what becomes of those that it refuses?
+
+A consumer like any other, in a process of its own: while InfluxDB is slow, the store beside it is not.
+
+Rule 1: the cursor moves when InfluxDB has answered 204 for all before it. InfluxDB down for a week is a cursor that
+waits for a week.
+Rule 2: a line that InfluxDB refuses for what it is becomes a dead letter with InfluxDB's words, before the cursor moves
+over it. Whatever else it answers, or does not, is not the line's fault: it is sent again for ever.
+Rule 3: memory is bounded by one reading of the journal and two batches of lines.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from balise_agent.catalogue import CATALOGUE, Retention
+from balise_agent.logs import set_up
+from balise_collector import wire
+from balise_collector.consumers import Loop, derived_point, end_with
+from balise_collector.journal import Journal
+from balise_collector.journal_rows import DeadLetter, DerivedEntry, Entry
+from balise_collector.store import Unavailable, points
+from balise_collector.store.influx import server as influx
+from balise_collector.store.influx.lines import MAX_MS, Encoder
+from balise_collector.store.influx.posting import Post, open_post
+from balise_collector.store.influx.sending import Refused, Sent, send
+from balise_collector.store.influx.state import State, state_path
+
+log = logging.getLogger(__name__)
+
+NAME = "influx"
+FEEDS = ("journal", "derived")
+REFUSED = "influx_refused"
+ROWS = 10_000  # read at once, some 6 MB: at the end of each reading nothing is sent while the next begins
+LINES = 5_000  # in a request, about 1 MB; InfluxDB 1.6.7 takes 43,000 points a second so, 28,000 by 1,000
+_DETAIL = 400
+_PROBE = re.compile(r",probe=([^, ]+)")
+
+
+@dataclass(slots=True, kw_only=True)
+class Batch:
+    """Lines of whole rows, up to one of them. ``refused``: those that cannot even be said."""
+
+    last_id: int
+    lines: dict[Retention, list[str]] = field(default_factory=dict)
+    refused: list[tuple[str, Refused]] = field(default_factory=list)
+
+
+class Forwarder:
+    """A `consumers.Consumer` over one InfluxDB. ``connect`` is asked again after each trouble, so that a new token is
+    taken; ``letters`` is a connection of its own to the journal."""
+
+    name = NAME
+    feeds: Sequence[str] = FEEDS
+
+    def __init__(
+        self,
+        *,
+        letters: Journal,
+        state: State,
+        connect: Callable[[], Post],
+        now_ms: Callable[[], int],
+        lines: int = LINES,
+    ) -> None:
+        self._letters, self._state, self._connect, self._now_ms, self._lines = letters, state, connect, now_ms, lines
+        self._post: Post | None = None
+        self._encoder = Encoder()
+        self._sender = ThreadPoolExecutor(1, thread_name_prefix="influx")
+
+    def cursor(self, feed: str) -> int:
+        """As the file beside the journal keeps it."""
+        return self._state.cursor(f"{self._letters.name}:{feed}")
+
+    def take(self, feed: str, rows: Sequence[Entry] | Sequence[DerivedEntry], last_id: int) -> None:
+        """Sends one batch while the next is made. Unavailable: the cursor stands after the last that was kept."""
+        key = f"{self._letters.name}:{feed}"
+        at, going = self._state.cursor(key), None
+        try:
+            post = self._post = self._post or self._connect()
+            for batch in self._batches(rows, last_id):
+                if going is not None and not self._settle(key, at, *going):
+                    return
+                at = at if going is None else going[0].last_id
+                going = (batch, self._sender.submit(_deliver, post, batch))
+            if going is not None:
+                self._settle(key, at, *going)
+        except Unavailable as exc:
+            self._state.note(str(exc), self._now_ms())
+            self._disconnect()
+            raise
+        finally:
+            if going is not None:
+                going[1].exception()  # nothing is under way when this ends
+
+    def close(self) -> None:
+        """Lets go of everything but the journal."""
+        self._sender.shutdown()
+        self._disconnect()
+        self._state.close()
+
+    def _disconnect(self) -> None:
+        if self._post is not None:
+            self._post.close()
+            self._post = None
+
+    def _settle(self, key: str, before: int, batch: Batch, under_way: Future[Sent]) -> bool:
+        """What became of a batch is written down; False: somebody moved the cursor meanwhile."""
+        sent = under_way.result()
+        refused = batch.refused + [(_probe(one.line), one) for one in sent.refused]
+        if refused:
+            self._keep(refused)
+        self._state.count("too_old", sent.too_old)
+        self._state.count("refused", len(refused))
+        self._state.clear()
+        return self._state.move(key, batch.last_id, before=before)
+
+    def _keep(self, refused: Sequence[tuple[str, Refused]]) -> None:
+        now_ms = self._now_ms()
+        with self._letters.transaction():
+            for probe, one in refused:
+                payload = one.line.encode()
+                key = hashlib.sha256(payload).digest()[:16]
+                letter = DeadLetter(probe=probe, key=key, reason=REFUSED, detail=one.why[:_DETAIL], payload=payload)
+                self._letters.add_dead_letter(letter, now_ms)
+        log.warning(REFUSED, extra={"lines": len(refused), "why": refused[0][1].why})
+
+    def _batches(self, rows: Sequence[Entry] | Sequence[DerivedEntry], last_id: int) -> Iterator[Batch]:
+        """All rows, the last batch up to ``last_id``: rows that were erased or damaged are behind it too."""
+        batch, count = Batch(last_id=last_id), 0
+        for row in rows:
+            say = partial(self._say_row, row) if isinstance(row, Entry) else partial(self._say_derived, row)
+            count += say(batch)
+            if count >= self._lines:
+                batch.last_id = row.id
+                yield batch
+                batch, count = Batch(last_id=last_id), 0
+        yield batch
+
+    def _say_row(self, row: Entry, batch: Batch) -> int:
+        """Adds a journal row's lines; how many. Its values were checked when it came."""
+        place, probe, encoder = row.place, row.probe, self._encoder
+        lines = batch.lines.setdefault(row.retention, [])
+        records = wire.records(row.body)
+        for record in records:
+            measurement, ts_ms = record.measurement, row.ts_ms + record.at
+            try:
+                if not 0 <= ts_ms <= MAX_MS:
+                    raise ValueError(f"its date {ts_ms} is beyond what InfluxDB counts")
+                head = encoder.head(measurement, place.building, place.home, place.pon, probe, record.target)
+                values = encoder.values(measurement, record.kind, record.reason, record.fields)
+            except ValueError as exc:
+                batch.refused.append((probe, Refused(line=repr(record), why=str(exc))))
+            else:
+                lines.append(f"{head}{values}{ts_ms}")
+        return len(records)
+
+    def _say_derived(self, row: DerivedEntry, batch: Batch) -> int:
+        for point in derived_point(row):
+            try:
+                why = points.refusal(point)
+                if why is not None:
+                    raise ValueError(why)
+                line = self._encoder.line(point)
+            except ValueError as exc:
+                batch.refused.append((point.probe, Refused(line=repr(row), why=str(exc))))
+            else:
+                batch.lines.setdefault(CATALOGUE[point.measurement].retention, []).append(line)
+        return 1
+
+
+def _deliver(post: Post, batch: Batch) -> Sent:
+    """In the sender's thread. Unavailable: some of it may be kept."""
+    all_sent = Sent()
+    for retention, lines in batch.lines.items():
+        sent = send(post, retention, lines)
+        all_sent.refused += sent.refused
+        all_sent.too_old += sent.too_old
+        all_sent.requests += sent.requests
+    return all_sent
+
+
+def _probe(line: str) -> str:
+    found = _PROBE.search(line)
+    return found[1] if found else ""
+
+
+def register(data: Path) -> None:
+    """From now on the journal keeps what InfluxDB has not got yet. Before any pruning."""
+    journal = Journal(data / "journal.db")
+    try:
+        with journal.transaction():
+            for feed in FEEDS:
+                if f"{NAME}:{feed}" not in journal.cursors():
+                    journal.move(f"{NAME}:{feed}", 0)
+    finally:
+        journal.close()
+
+
+def main(argv: Sequence[str] = sys.argv) -> int:
+    """``python -m balise_collector.forward DATA PARENT``: what `balise serve --influx` starts, with its own pid."""
+    end_with(int(argv[2]))
+    set_up("info", sys.stdout)
+    data = Path(argv[1])
+    journal, letters = Journal(data / "journal.db"), Journal(data / "journal.db")
+    forwarder = Forwarder(
+        letters=letters,
+        state=State(state_path(influx.folder(data))),
+        connect=partial(_connect, data),
+        now_ms=lambda: time.time_ns() // 1_000_000,
+    )
+    loop = Loop(journal, [forwarder], rows=ROWS)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: loop.stop())
+    loop.run()
+    forwarder.close()
+    letters.close()
+    journal.close()
+    return 0
+
+
+def _connect(data: Path) -> Post:
+    try:
+        settings = influx.load(data)
+        if settings is None:
+            raise Unavailable("no InfluxDB is known here: balise influx init")
+        return open_post(settings.writer())
+    except influx.ServerError as exc:
+        raise Unavailable(str(exc)) from exc
+
+
+if __name__ == "__main__":
+    sys.exit(main())
