@@ -50,7 +50,7 @@ collector.journal_upkeep | contract collector.placement collector.journal_rows |
 collector.journal_salvage | collector.journal collector.journal_rows agent.durable_file agent.sqlite_file | *
 collector.ingest | contract collector.placement collector.wire collector.journal collector.journal_rows | *
 collector.intake collector.fast_lane collector.acks | contract collector.ingest | *
-collector.consumers | contract collector.wire collector.journal collector.journal_rows collector.store | *
+collector.consumers | contract agent.sqlite_file collector.wire collector.journal collector.journal_rows collector.store | *
 collector.forward | contract collector.wire collector.journal collector.journal_rows collector.consumers collector.store | *
 collector.store | contract | *
 collector.stats | contract collector.store | *

@@ -176,6 +176,11 @@ def mark_damaged(path: Path) -> None:
     _mark(path).touch()
 
 
+def is_marked(path: Path) -> bool:
+    """Whether `mark_damaged` was called since it was opened."""
+    return _mark(path).exists()
+
+
 def _move_companions(path: Path, aside: Path) -> None:
     for suffix in ("-wal", "-shm"):
         part = path.with_name(path.name + suffix)

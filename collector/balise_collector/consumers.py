@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from balise_agent import sqlite_file
 from balise_agent.logs import set_up
 from balise_collector import wire
 from balise_collector.journal import Journal
@@ -167,18 +168,28 @@ class Loop:
         return any(moved)
 
     def _feed_from(self, consumer: Consumer, feed: str) -> bool:
+        after = consumer.cursor(feed)
+        try:
+            rows, last_id = self._next(feed, after)
+        except sqlite3.Error as exc:
+            if sqlite_file.is_damage(exc):
+                sqlite_file.mark_damaged(self._journal.path)  # `serve` ends, and its next start sets the file aside
+            raise
+        if last_id == after:
+            return False
+        consumer.take(feed, rows, last_id)
+        return True
+
+    def _next(self, feed: str, after: int) -> tuple[list[Entry] | list[DerivedEntry], int]:
+        """The next rows; damaged ones are given up before the cursor passes them."""
         read: Callable[[int, int], tuple[list[Entry] | list[DerivedEntry], int]]
         read = self._journal.entries if feed == "journal" else self._journal.derived
-        after = consumer.cursor(feed)
         rows, last_id = read(after, self._rows)
         if self._journal.damaged:
             with self._journal.transaction():
                 count = self._journal.give_up_damaged()
             log.error("journal_rows_damaged", extra={"rows": count, "feed": feed})
-        if last_id == after:
-            return False
-        consumer.take(feed, rows, last_id)
-        return True
+        return rows, last_id
 
     def _tell(self) -> None:
         """Copies cursors into the journal, where pruning and status look for them. While it refuses, they wait."""

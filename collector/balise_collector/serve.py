@@ -197,6 +197,10 @@ class _Caretaker:
             self._stop.wait(LOOK_S)
 
     def _watch_consumers(self) -> None:
+        if sqlite_file.is_marked(self._settings.data / "journal.db"):
+            self._state.intake.damaged = True
+            self._state.intake.stop()
+            return
         alive = self._consumers is not None and self._consumers.poll() is None
         self._state.consumers_alive = alive
         if alive or time.monotonic() < self._consumers_at_s:
