@@ -191,6 +191,14 @@ class Journal:
         found = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (feed,)).fetchone()
         return 0 if found is None else int(found[0])
 
+    def waiting_since_ms(self, name: str) -> int | None:
+        """When the oldest row came (or was derived) that a cursor, ``consumer:feed``, has not passed; None: none is."""
+        feed = "derived" if name.endswith(":derived") else "journal"
+        came = "ts_ms" if feed == "derived" else "received_ms"
+        sql = f"SELECT {came} FROM {feed} WHERE id > ? ORDER BY id LIMIT 1"  # noqa: S608
+        found = self._db.execute(sql, (self.cursor(name),)).fetchone()
+        return None if found is None else int(found[0])
+
     def newest_ms(self) -> int | None:
         """When the newest row came; None where there is none."""
         found = self._db.execute("SELECT received_ms FROM journal ORDER BY id DESC LIMIT 1").fetchone()
@@ -265,10 +273,10 @@ class Journal:
             self._db.execute(f"INSERT OR IGNORE INTO here SELECT stream_id, seq FROM {table}")  # noqa: S608
         lost = self._db.execute(
             "DELETE FROM chain WHERE (ts_ms >= coalesce("
-            "(SELECT min(received_ms) FROM journal), (SELECT max(ts_ms) FROM chain) - ?)"
+            "(SELECT max(received_ms) FROM journal), (SELECT max(ts_ms) FROM chain)) - ?"
             " OR seq > (SELECT min(seq) FROM here WHERE stream_id = chain.stream_id))"
             " AND NOT EXISTS (SELECT 1 FROM here WHERE stream_id = chain.stream_id AND seq = chain.seq)",
-            (KEPT_MS,),
+            (_SURE_MS,),
         )
         self._db.execute("DROP TABLE here")
         return lost.rowcount

@@ -55,6 +55,7 @@ class Figures(Collector):
         yield GaugeMetricFamily("balise_probes_cut_off", "Probes that sent too much.", state.guard.standing)
         online = sum(is_online for is_online, _ in journal.presences().values())
         yield GaugeMetricFamily("balise_probes_online", "Probes with a session.", online)
+        yield GaugeMetricFamily("balise_probes_assigned", "Probes that stand in a home or place.", state.assigned)
 
 
 class Server:
@@ -92,9 +93,10 @@ class Server:
         self._thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
 
     @property
-    def port(self) -> int:
+    def address(self) -> tuple[str, int]:
         """Where it listens."""
-        return int(self._server.server_address[1])
+        host, port = self._server.server_address[:2]
+        return str(host), int(port)
 
     def start(self) -> None:
         """Begins to answer."""

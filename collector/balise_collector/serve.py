@@ -19,7 +19,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from balise_agent import sqlite_file
@@ -34,7 +34,10 @@ from balise_collector.journal_salvage import open_journal
 log = logging.getLogger(__name__)
 
 LOOK_S = 1.0  # how soon a change of the directory, a command or a dead consumer is seen
+SITES_S = 60.0  # how soon what only time changes is: an assignment or a consent that begins, an edited fleet.toml
+BEHIND_MS = 5 * 60_000  # a consumer that is further behind than this is not only busy
 PLATFORM_S = 60.0
+STOP_S = 5.0  # what the consumers are given to end the step under way
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +48,7 @@ class ServeSettings:
     directory_url: str
     broker: Broker
     http: tuple[str, int] = ("127.0.0.1", 9464)
+    sites_s: float = SITES_S
 
 
 @dataclass(slots=True)
@@ -59,20 +63,28 @@ class State:
     consumers_alive: bool = False
     restarts: int = 0
     directory_error: str = ""
-    probes: dict[str, int] = field(default_factory=dict)
+    fleet_error: str = ""
+    assigned: int = 0
 
     def problems(self) -> list[str]:
         """What keeps the collector from its work now, in words; none when all is well."""
-        lag = self.lag()
+        why = f": {self.intake.why}" if self.intake.why else ""
         checks = {
-            "broker: no session": self.intake.is_open,
+            f"broker: no session{why}": self.intake.is_open,
             "journal: the disk refuses": self.intake.disk_ok,
             "journal: the file is damaged": not self.intake.damaged,
             "consumers: not running": self.consumers_alive,
             f"directory: {self.directory_error}": not self.directory_error,
-            f"store: {lag.get('store:journal', 0)} rows behind": lag.get("store:journal", 0) < 100_000,
+            f"fleet.toml: {self.fleet_error}": not self.fleet_error,
         }
-        return [what for what, fine in checks.items() if not fine]
+        return [what for what, fine in checks.items() if not fine] + self._behind()
+
+    def _behind(self) -> list[str]:
+        """Consumers that have not read, for some minutes, what there is."""
+        now_ms = time.time_ns() // 1_000_000
+        waiting = {name: self.journal.waiting_since_ms(name) for name in self.journal.cursors()}
+        late_ms = {name: now_ms - since_ms for name, since_ms in waiting.items() if since_ms is not None}
+        return [f"{name}: {ms // 60_000} min behind" for name, ms in late_ms.items() if ms > BEHIND_MS]
 
     def lag(self) -> dict[str, int]:
         """Rows that each consumer has still to read, by consumer and feed."""
@@ -110,8 +122,8 @@ def serve(settings: ServeSettings, on_ready: Callable[[int], None] = lambda _por
         caretaker.start()
         guard.start()
         server.start()
-        _announce(settings.data, server.port)
-        on_ready(server.port)
+        _announce(settings.data, server.address)
+        on_ready(server.address[1])
         try:
             intake.run()
         finally:
@@ -151,9 +163,12 @@ def _guard(settings: ServeSettings, ingest: Ingest, is_taking: Callable[[], bool
     )
 
 
-def _announce(data: Path, port: int) -> None:
+def _announce(data: Path, address: tuple[str, int]) -> None:
     """Tells `balise status` whom to ask."""
-    (data / "serve.json").write_text(json.dumps({"pid": os.getpid(), "http_port": port}))
+    said = {"pid": os.getpid(), "http_host": address[0], "http_port": address[1]}
+    part = data / "serve.json.part"
+    part.write_text(json.dumps(said))
+    part.rename(data / "serve.json")
 
 
 class _Caretaker:
@@ -164,7 +179,7 @@ class _Caretaker:
     ) -> None:
         self._settings, self._directory, self._state = settings, directory, state
         self._fleet = Fleet(settings.data / "fleet.db")
-        self._generation = -1
+        self._generation, self._sites_at_s = -1, 0.0
         self._consumers: subprocess.Popen[bytes] | None = None
         self._consumers_at_s = 0.0
         self._platform_at_s = 0.0
@@ -177,14 +192,7 @@ class _Caretaker:
 
     def stop(self) -> None:
         self._stop.set()
-        self._thread.join(5)
-        if self._consumers is not None:
-            self._consumers.terminate()
-            try:
-                self._consumers.wait(5)
-            except subprocess.TimeoutExpired:
-                self._consumers.kill()
-                self._consumers.wait()
+        self._thread.join(2 * STOP_S)
         self._fleet.close()
 
     def _run(self) -> None:
@@ -195,6 +203,17 @@ class _Caretaker:
                 except Exception as exc:  # whatever one of them meets, the others and the next turn go on
                     log.exception("caretaker_failed", extra={"work": work.__name__.strip("_"), "why": str(exc)})
             self._stop.wait(LOOK_S)
+        self._end_consumers()  # in this thread, which started them: the kernel kills them when it ends
+
+    def _end_consumers(self) -> None:
+        if self._consumers is None:
+            return
+        self._consumers.terminate()
+        try:
+            self._consumers.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self._consumers.kill()
+            self._consumers.wait()
 
     def _watch_consumers(self) -> None:
         if sqlite_file.is_marked(self._settings.data / "journal.db"):
@@ -226,25 +245,31 @@ class _Caretaker:
         except Exception as exc:
             self._state.directory_error = type(exc).__name__
             raise
-        if generation != self._generation or self._everything.is_set():
-            self._publish(changed=not self._everything.is_set())
+        everything, due = self._everything.is_set(), time.monotonic() >= self._sites_at_s
+        if (generation != self._generation or everything or due) and self._publish(changed=not everything):
             self._generation = generation
 
-    def _publish(self, *, changed: bool) -> None:
+    def _publish(self, *, changed: bool) -> bool:
+        """Whether it could be worked out; else it is tried again at the next look."""
         now_ms = time.time_ns() // 1_000_000
         sites = self._directory.sites(now_ms)
         try:
             fleet_settings = load_settings(self._settings.data / "fleet.toml")
         except FleetError as exc:
-            log.error("fleet_settings", extra={"why": str(exc)})
-            return
-        self._everything.clear()
+            if str(exc) != self._state.fleet_error:
+                log.error("fleet_settings", extra={"why": str(exc)})
+            self._state.fleet_error = str(exc)
+            return False
+        self._state.fleet_error, self._sites_at_s = "", time.monotonic() + self._settings.sites_s
+        if not changed:
+            self._everything.clear()
         found = self._fleet.configurations(sites.values(), fleet_settings, now_ms // 1000, changed=changed)
         for topic, payload in found:
             self._state.intake.publish(topic, payload, retain=True)
-        self._state.probes = {"assigned": len(sites)}
+        self._state.assigned = len(sites)
         if found:
             log.info("configurations", extra={"probes": len(found)})
+        return True
 
     def _send_commands(self) -> None:
         if self._state.intake.is_open:

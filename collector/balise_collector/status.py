@@ -6,10 +6,9 @@ so.
 
 from __future__ import annotations
 
+import http.client
 import json
 import shutil
-import urllib.error
-import urllib.request
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import closing
@@ -84,14 +83,14 @@ def look(data: Path, directory: Directory, now_ms: int) -> Status:
 def ask(data: Path) -> tuple[str, ...] | None:
     """What the running collector says is wrong; None where none runs."""
     try:
-        port = int(json.loads((data / "serve.json").read_text())["http_port"])
-        url = f"http://127.0.0.1:{port}/healthz"
-        with urllib.request.urlopen(url, timeout=ASK_TIMEOUT_S) as answer:
-            return tuple(json.load(answer)["problems"])
-    except urllib.error.HTTPError as exc:
-        return tuple(json.load(exc)["problems"])
-    except (OSError, ValueError, KeyError):
-        return None
+        said = json.loads((data / "serve.json").read_text())
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(said["http_host"], said["http_host"])  # noqa: S104
+        line = http.client.HTTPConnection(host, int(said["http_port"]), timeout=ASK_TIMEOUT_S)
+        with closing(line):
+            line.request("GET", "/healthz")
+            return tuple(map(str, json.load(line.getresponse())["problems"]))
+    except (OSError, ValueError, LookupError, TypeError, http.client.HTTPException):
+        return None  # nobody there, or somebody else
 
 
 def cut_off(data: Path) -> tuple[Mapping[str, str], ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -55,7 +56,7 @@ def replay(
     url: DirectoryUrl = "",
 ) -> None:
     """Read them again, as after an upgrade: what can be read now is kept like any message."""
-    with directory(data, url) as opened, _journal(data) as journal:
+    with _journal(data) as journal, directory(data, url) as opened:
         ingest = Ingest(journal, opened.snapshot().resolve, lambda: time.time_ns() // 1_000_000)
         outcomes = ingest.replay(ids or [row["id"] for row in journal.dead_letters()])
     for outcome, count in sorted(outcomes.items()):
@@ -67,5 +68,8 @@ def _journal(data: Path) -> Iterator[Journal]:
     path = data / "journal.db"
     if not path.exists():
         stop(f"{path}: no journal here; `balise serve` makes it")
-    with closing(Journal(path)) as journal:
-        yield journal
+    try:
+        with closing(Journal(path)) as journal:
+            yield journal
+    except sqlite3.Error as exc:
+        stop(f"{path}: {exc}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import sys
 from typing import Annotated
 
@@ -36,6 +37,8 @@ def serve(
         status = run(settings)
     except (BrokerError, DirectoryError) as exc:
         stop(exc)
+    except sqlite3.Error as exc:
+        stop(f"{data}: {exc}")
     except OSError as exc:
-        stop(f"{exc.filename or f'{http_listen}:{http_port}'}: {exc.strerror}")
+        stop(f"{exc.filename or f'{http_listen}:{http_port}'}: {exc.strerror or exc}")
     raise typer.Exit(status)

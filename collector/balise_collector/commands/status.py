@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from balise_agent.contract import COMMAND_KINDS, Command
+from balise_agent.contract import COMMAND_KINDS, Command, is_probe_id
 from balise_collector.commands.options import DEFAULT_DATA, AsJson, Data, DirectoryUrl, directory, now_ms, stop
 from balise_collector.fleet import Fleet, new_command_id
 from balise_collector.status import Status, look
@@ -20,8 +22,13 @@ _ARGS = 'As JSON: {"probe": "dns"} to test, {"stream": S, "from_seq": N} to repl
 
 def status(as_json: AsJson = False, data: Data = DEFAULT_DATA, url: DirectoryUrl = "") -> None:
     """Say how the whole of it is: exit status 0 where all is well, 1 where something is to be done."""
-    with directory(data, url) as opened:
-        found = look(data, opened, now_ms())
+    if not (data / "journal.db").exists():  # before a directory is made where nothing is
+        stop(f"{data / 'journal.db'}: no journal here; `balise serve` makes it")
+    try:
+        with directory(data, url) as opened:
+            found = look(data, opened, now_ms())
+    except sqlite3.Error as exc:
+        stop(f"{data}: {exc}")
     if as_json:
         typer.echo(json.dumps(found.as_json()))
     else:
@@ -37,6 +44,8 @@ def command(
     data: Data = DEFAULT_DATA,
 ) -> None:
     """Ask a probe that is online to test, replay, pause or resume; its progress comes back as records."""
+    if not is_probe_id(probe):
+        stop(f"{probe!r} is no probe's id")
     kinds = {known: known for known in COMMAND_KINDS}
     if kind not in kinds:
         stop(f"{kind!r} is no command; allowed: {', '.join(COMMAND_KINDS)}")
@@ -47,7 +56,15 @@ def command(
     if not isinstance(parsed, dict):
         stop("--args: a JSON object is needed")
     asked = Command(id=new_command_id(), kind=kinds[kind], expires_ms=now_ms() + minutes * _MINUTE_MS, args=parsed)
-    Fleet(data / "fleet.db").ask(probe, asked)
+    if not data.is_dir():
+        stop(f"{data}: no such folder")
+    try:
+        with closing(Fleet(data / "fleet.db")) as fleet:
+            fleet.ask(probe, asked)
+    except ValueError as exc:
+        stop(f"--args: {exc}")
+    except sqlite3.Error as exc:
+        stop(f"{data / 'fleet.db'}: {exc}")
     typer.echo(asked.id)
 
 
