@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from balise_agent.codec import encode_config
 from balise_agent.contract import Config
 from balise_collector.directory import Site
 from balise_collector.fleet.quota import Quotas, read_quotas
@@ -47,7 +48,12 @@ def load_settings(path: Path) -> FleetSettings:
     quotas = read_quotas(raw.get("quota", {}))
     if not isinstance(quotas, Quotas):
         raise FleetError(f"{path}: {'; '.join(quotas)}")
-    return FleetSettings(plan=raw.get("plan", {}), targets=raw.get("targets", {}), quotas=quotas)
+    settings = FleetSettings(plan=raw.get("plan", {}), targets=raw.get("targets", {}), quotas=quotas)
+    try:
+        encode_config(Config(version=1, plan=settings.plan, targets=settings.targets))
+    except (ValueError, TypeError) as exc:  # TOML has dates and nan, a configuration has not
+        raise FleetError(f"{path}: {exc}") from exc
+    return settings
 
 
 def desired(site: Site, settings: FleetSettings, version: int) -> Config:
