@@ -143,6 +143,11 @@ class Journal:
         """Sets a consumer's cursor."""
         self._db.execute("INSERT OR REPLACE INTO cursor VALUES (?, ?)", (consumer, id_))
 
+    def forget_consumer(self, name: str) -> bool:
+        """Rows are not kept for it any more; False: they were not."""
+        feeds = (f"{name}:journal", f"{name}:derived")
+        return self._db.execute("DELETE FROM cursor WHERE consumer IN (?, ?)", feeds).rowcount > 0
+
     # reading
 
     def entries(self, after_id: int, limit: int) -> tuple[list[Entry], int]:
@@ -198,6 +203,12 @@ class Journal:
         sql = f"SELECT {came} FROM {feed} WHERE id > ? ORDER BY id LIMIT 1"  # noqa: S608
         found = self._db.execute(sql, (self.cursor(name),)).fetchone()
         return None if found is None else int(found[0])
+
+    def came_before(self, feed: str, since_ms: int) -> int:
+        """The last id before the first row that came at ``since_ms`` or later; a derived row came at its date."""
+        table, date = ("journal", "received_ms") if feed == "journal" else ("derived", "ts_ms")
+        found = self._db.execute(f"SELECT min(id) FROM {table} WHERE {date} >= ?", (since_ms,)).fetchone()  # noqa: S608
+        return self.last_id(feed) if found[0] is None else int(found[0]) - 1
 
     def newest_ms(self) -> int | None:
         """When the newest row came; None where there is none."""

@@ -244,3 +244,12 @@ def test_a_message_whose_row_was_damaged_is_new_when_its_probe_sends_it_again(tm
         assert ingest.counts == {"duplicate": 3, "new": 2}
         assert sorted(kept(journal)) == [1, 2, 3, 4, 5]
         assert journal.counts()["chain_broken"] == 0
+
+
+def test_a_consumer_that_is_forgotten_holds_no_row_any_more(journal: Journal) -> None:
+    with journal.transaction():
+        journal.move("store:journal", 9)
+        journal.move("influx:journal", 0)
+        assert journal.forget_consumer("influx")
+        assert not journal.forget_consumer("influx")
+    assert journal.cursors() == {"store:journal": 9}
