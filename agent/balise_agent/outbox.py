@@ -288,8 +288,9 @@ class Outbox:
 
     def _append(self, boot: str, off_ms: int | None, retention: Retention, records: Sequence[Record]) -> None:
         base = max(record.bt_ms for record in records)
-        raw = encode_body(Body(nonce=token(secrets.token_bytes(16)), bt_ms=base, records=tuple(records)))
-        if len(records) > 1 and (len(records) > MAX_RECORDS or len(raw) > MAX_BODY_BYTES // 4):
+        body = Body(nonce=token(secrets.token_bytes(16)), bt_ms=base, records=tuple(records))
+        raw = encode_body(body) if len(records) <= MAX_RECORDS else None
+        if raw is None or (len(records) > 1 and len(raw) > MAX_BODY_BYTES // 4):
             half = len(records) // 2
             self._append(boot, off_ms, retention, records[:half])
             self._append(boot, off_ms, retention, records[half:])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -260,3 +260,12 @@ def test_the_witness_hears_of_a_record_with_the_date_that_it_will_have(tmp_path:
     (batch,) = [b for b in _batches(outbox) if any(r.measurement == "host" for r in b.body.records)]
     (record,) = [r for r in batch.body.records if r.measurement == "host"]
     assert json.loads(heard[0])["ts_ms"] == batch.ts_ms(record)
+
+
+def test_more_records_than_a_message_may_hold_become_several(tmp_path: Path, clock: HandClock) -> None:
+    outbox = _open(tmp_path, clock)
+    records = [replace(_host(clock), bt_ms=clock.bt_ms() + 8 * n) for n in range(contract.MAX_RECORDS + 2)]
+    outbox.commit(records, seal=True)
+    counts = [sum(r.measurement == "host" for r in batch.body.records) for batch in _batches(outbox)]
+    assert sum(counts) == len(records)
+    assert max(counts) <= contract.MAX_RECORDS
