@@ -3,40 +3,39 @@
 One asyncio loop runs the probes and decides; one thread owns the outbox, whose syncs may take long on a card; one
 drives MQTT.
 
-Rule 1: a record is on its way to the disk as soon as it exists; what a full disk refuses is held in memory and tried
-again.
-Rule 2: SIGTERM and Ctrl-C end it within 3 s; what was measured is on disk by then.
+Rule 1: SIGTERM and Ctrl-C end it within 3 s; what was measured is on disk by then.
+Rule 2: without consent nothing is measured, whoever asks, and nothing measured before stays or leaves.
+Rule 3: a part that fails is never missing in silence: the agent ends, and the service manager starts it again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
-import os
 import random
 import signal
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib import metadata
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from balise_agent import codec, commands, remote_config, service
+from balise_agent import codec, remote_config, service
 from balise_agent.clock import SystemClock
 from balise_agent.config import AgentConfig
 from balise_agent.contract import Ack, Command, Config, Presence, Record
 from balise_agent.delivery import Delivery
+from balise_agent.durable_file import make_folder
 from balise_agent.identity import Identity, identify
-from balise_agent.outbox import Outbox
+from balise_agent.orders import Orders
+from balise_agent.outbox import Message, Outbox
+from balise_agent.outbox_thread import RETRY_S, OutboxThread
 from balise_agent.probes import PROBES
 from balise_agent.probes.context import Context
-from balise_agent.runner import LineLock, Runner
+from balise_agent.runner import LineLock, Runner, until
 from balise_agent.uplink import (
     WINDOW,
     Broker,
@@ -48,17 +47,15 @@ from balise_agent.uplink import (
     Uplink,
     tls_context,
 )
+from balise_agent.writer import Writer
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
-MAX_HELD = 10_000  # records held in memory while the disk is full: a week of four probes
-RETRY_S = 5.0  # a full disk is tried again
-FAREWELL_S = 0.8  # for the acks of the last messages; the whole end has 3 s
-TICK_S = 30.0  # trials of a configuration, silence of a session, the last known time
-WITNESS = "BALISE_WITNESS"
-"""Environment: a file that gets one line for each record once it is on disk (demo and fault tests)."""
+PROBES_END_S = 1.2  # the whole end has 3 s: the probes,
+FAREWELL_S = 0.6  # the acks of the last messages,
+GOODBYE_S = 0.5  # and the broker's of the last word; the disk has the rest
+TICK_S = 30.0  # trials of a configuration, silence of a session
+REMEMBER_S = 1800.0  # the last known time; oftener would be a sync each time
 
 
 def run(config: AgentConfig) -> int:
@@ -72,144 +69,154 @@ class Agent:
     def __init__(self, config: AgentConfig, identity: Identity) -> None:
         self._base, self._config, self._identity = config, config, identity
         self._clock = SystemClock(trust=config.agent.clock == "trust")
-        self._disk = ThreadPoolExecutor(1, thread_name_prefix="outbox")
-        self._queue: asyncio.Queue[Record] = asyncio.Queue()
-        self._held: list[Record] = []
-        self._acked: list[int] = []
+        self._on_disk = OutboxThread(config.state_dir / "outbox.db", boot=identity.boot, clock=self._clock)
         self._delivery = Delivery(window=WINDOW, rng=random.Random())
-        self._waiting = 0
-        self._sealed_s = -1e9
-        self._proof_from_id = 0
+        self._line = LineLock()
+        self._proof_from_id: float = 0
         self._pump_due = asyncio.Event()
         self._stopping = asyncio.Event()
+        self._asides: set[asyncio.Task[None]] = set()
+        self._online: bool | None = None  # as far as the uplink's events say; None: nothing yet
         self._version = metadata.version("balise")
 
     async def run(self) -> int:
-        """Everything, from the first file to the last; 0."""
+        """Everything, from the first file to the last; 0, or 1 where a part failed."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
-        self._config.state_dir.mkdir(parents=True, exist_ok=True)
-        self._outbox = await self._on_disk(self._open_outbox)
-        self._state, problems = remote_config.load(self._config.state_dir)
-        self._runner = Runner(PROBES, self._config, self._context(), self._emit, LineLock())
-        self._say("started", self._version, "; ".join(problems))
-        self._decide(remote_config.Started())
-        self._uplink = self._new_uplink()
-        self._uplink.start()
-        tasks = [asyncio.create_task(work()) for work in (self._runner.run, self._write, self._send, self._tick)]
-        tasks.append(asyncio.create_task(service.feed_watchdog(self.is_alive)))
+        make_folder(self._config.state_dir)
+        outbox = await self._on_disk.open(self._stopping)
+        if outbox is None:
+            return 0
+        self._start_parts(outbox)
+        works = (self._runner.run, self._writer.run, self._send, self._tick, self._feed_watchdog)
+        tasks = [asyncio.create_task(work()) for work in works]
         service.notify(service.READY)
         ended = asyncio.create_task(self._stopping.wait())
         await asyncio.wait([ended, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        ended.cancel()
         return await self._end(tasks)
 
     def is_alive(self) -> bool:
-        """What the service manager's watchdog asks: the loop answers, and the uplink's thread lives."""
+        """What the service manager's watchdog asks, in the loop: so it turns, and the uplink's thread does too."""
         return self._uplink.alive()
 
+    async def _feed_watchdog(self) -> None:
+        await service.feed_watchdog(self.is_alive)
+
+    # start and end
+
+    def _start_parts(self, outbox: Outbox) -> None:
+        self._outbox = outbox
+        self._state, problems = remote_config.load(self._config.state_dir)
+        self._writer = Writer(
+            self._outbox,
+            self._on_disk,
+            batch_s=lambda: self._config.batch_s,
+            now_bt_ms=self._clock.bt_ms,
+            on_sealed=self._pump_due.set,
+            on_kept=self._delivery.kept,
+        )
+        self._runner = Runner(PROBES, self._config, self._context(), self._emit, self._line)
+        self._orders = Orders(
+            probe=self._identity.probe,
+            key=self._config.agent.command_key,
+            clock=self._clock,
+            outbox=self._outbox,
+            on_disk=self._on_disk,
+            writer=self._writer,
+            runner=self._runner,
+            on_replayed=self._walk_again,
+        )
+        self._uplink = self._new_uplink()
+        self._say("started", self._version, "; ".join(problems))
+        self._decide(remote_config.Started())
+        self._uplink.start()
+
     async def _end(self, tasks: Sequence[asyncio.Task[None]]) -> int:
+        """In order, whatever one step meets."""
         service.notify(service.STOPPING)
-        failed = [task for task in tasks if task.done() and not task.cancelled() and task.exception() is not None]
-        self._runner.stop()
-        await asyncio.wait([tasks[0]], timeout=1.2)
-        for task in tasks:
+        failed = [found for task in tasks if task.done() and (found := task.exception()) is not None]
+        runner, writer, *others = tasks
+        for task in others:
             task.cancel()
+        self._runner.stop()
+        await asyncio.wait([runner], timeout=PROBES_END_S)
+        await self._orders.end()
         self._say("stopped", self._version)
-        await self._keep(seal=True)
-        await self._last_words()
-        await asyncio.to_thread(self._uplink.stop, 1.0)
-        await self._on_disk(self._outbox.close)
-        self._disk.shutdown()
-        for task in failed:
-            log.error("part_failed", exc_info=task.exception())
+        for step in (self._writer.close, self._last_words, self._writer.flush, self._hang_up, self._shut):
+            try:
+                await step()
+            except Exception as exc:  # noqa: BLE001 - the steps after it are to be done too
+                failed.append(exc)
+        await asyncio.wait([writer], timeout=PROBES_END_S)
+        for fault in failed:
+            log.error("part_failed", exc_info=fault)
+            self._on_disk.report(fault)
         return 1 if failed else 0
 
     async def _last_words(self) -> None:
         """Gives what was just sealed the time of a round trip; what is not acknowledged by then is sent at the next
         start."""
-        if not self._uplink.is_open:
-            return
-        await self._pump()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FAREWELL_S):
-                while not self._delivery.is_idle():
+                await self._pump()
+                while self._online and not self._delivery.is_idle():
                     self._pump_due.clear()
                     await self._pump_due.wait()
-        await self._keep(seal=False)
 
-    # records to disk
+    async def _hang_up(self) -> None:
+        await asyncio.to_thread(self._uplink.stop, GOODBYE_S)
+
+    async def _shut(self) -> None:
+        await self._on_disk.close(self._outbox)
+
+    # records
 
     async def _emit(self, record: Record) -> None:
-        self._queue.put_nowait(record)
+        if self._state.consent:
+            self._writer.put(record)
 
     def _say(self, what: str, version: str = "", detail: str = "") -> None:
         fields = {name: value for name, value in (("version", version), ("detail", detail[:256])) if value}
-        self._queue.put_nowait(Record(measurement="agent_event", target=what, bt_ms=self._clock.bt_ms(), fields=fields))
-
-    async def _write(self) -> None:
-        """Commits what is measured at once, and seals when it is due: with a commit where one comes near, so in one
-        sync."""
-        while True:
-            due_s = self._sealed_s + self._config.batch_s - time.monotonic()
-            wait_s = RETRY_S if self._held else max(0.0, due_s)
-            with contextlib.suppress(TimeoutError):
-                self._held.append(await asyncio.wait_for(self._queue.get(), wait_s))
-            await self._keep(seal=time.monotonic() - self._sealed_s >= 0.9 * self._config.batch_s)
-
-    async def _keep(self, *, seal: bool) -> None:
-        while not self._queue.empty():
-            self._held.append(self._queue.get_nowait())
-        del self._held[:-MAX_HELD]
-        records, acked = tuple(self._held), tuple(self._acked)
-        fine = [record for record in records if codec.check_record(record) is None]
-        if len(fine) < len(records):
-            log.error("record_refused", extra={"records": len(records) - len(fine)})
-        try:
-            self._waiting = await self._on_disk(partial(self._commit, fine, seal, acked))
-        except sqlite3.OperationalError as exc:
-            log.error("disk_refuses", extra={"why": str(exc), "held": len(records)})
-            await asyncio.sleep(RETRY_S if not self._stopping.is_set() else 0)
-            return
-        del self._held[: len(records)]
-        del self._acked[: len(acked)]
-        self._delivery.kept(acked)
-        if seal:
-            self._sealed_s = time.monotonic()
-            self._pump_due.set()
-
-    def _commit(self, records: Sequence[Record], seal: bool, acked: Sequence[int]) -> int:
-        self._outbox.commit(records, seal=seal, acked=acked)
-        return self._outbox.rows_waiting()
+        self._writer.put(Record(measurement="agent_event", target=what, bt_ms=self._clock.bt_ms(), fields=fields))
 
     # messages to the broker
 
     async def _send(self) -> None:
         while True:
-            await self._pump_due.wait()
+            resend_s = self._delivery.seconds_to_resend(time.monotonic()) if self._online else None
+            await until(self._pump_due, resend_s)
             self._pump_due.clear()
-            if self._uplink.is_open:
+            try:
                 await self._pump()
+            except sqlite3.OperationalError as exc:
+                log.error("disk_refuses", extra={"why": str(exc)})
+                await asyncio.sleep(RETRY_S)
+                self._pump_due.set()
 
     async def _pump(self) -> None:
-        now_s = time.monotonic()
-        for message in await self._on_disk(partial(self._delivery.next, now_s, self._outbox.waiting)):
+        """Sends what is due, as far as the window allows."""
+        if not self._online:
+            return
+        self._publish(self._delivery.overdue(time.monotonic()))
+        while (wanted := self._delivery.wanted()) is not None:
+            found = await self._on_disk(partial(self._outbox.waiting, wanted.after_id, wanted.limit))
+            self._publish(self._delivery.take(wanted, found, time.monotonic()))
+            if len(found) < wanted.limit:
+                return
+
+    def _publish(self, messages: Sequence[Message]) -> None:
+        for message in messages:
             envelope = replace(message.envelope, sent_ms=max(self._clock.wall_ms(), 0))
-            if not self._uplink.publish(message.id, codec.encode_batch(envelope, message.body)):
-                return  # the session ended: its end is an event, and the next one sends all again
-        due_s = self._delivery.seconds_to_resend(now_s)
-        if due_s is not None:
-            asyncio.get_running_loop().call_later(due_s, self._pump_due.set)
+            self._uplink.publish(message.id, codec.encode_batch(envelope, message.body))
 
     def _on_event(self, event: Event) -> None:
         match event:
             case Connected():
-                log.info("connected", extra={"address": event.address})
-                self._delivery.reset(time.monotonic())
-                self._disk.submit(self._outbox.put, "broker_address", event.address)
-                self._pump_due.set()
+                self._on_connected(event)
             case Disconnected():
-                log.warning("disconnected", extra={"why": event.reason})
+                self._on_disconnected(event)
             case Ack():
                 self._on_ack(event)
             case Published():
@@ -217,9 +224,24 @@ class Agent:
             case Config():
                 self._decide(remote_config.Received(config=event))
             case Command():
-                asyncio.ensure_future(self._obey(event))  # noqa: RUF006 - its outcome is in its records
+                self._orders.take(event, consent=self._state.consent)
             case NotUnderstood():
                 log.warning("not_understood", extra={"why": str(event.refusal)})
+
+    def _on_connected(self, event: Connected) -> None:
+        log.info("connected", extra={"address": event.address})
+        self._online = True
+        self._delivery.reset(time.monotonic())
+        self._aside(self._on_disk(partial(self._outbox.put, "broker_address", event.address)))
+        self._pump_due.set()
+
+    def _on_disconnected(self, event: Disconnected) -> None:
+        """The first failure of a streak is worth a reader's time, the others only his asking."""
+        level = logging.DEBUG if self._online is False else logging.WARNING
+        log.log(level, "disconnected", extra={"why": event.reason})
+        self._online = False
+        self._delivery.reset(time.monotonic())
+        self._pump_due.set()
 
     def _on_published(self, event: Published) -> None:
         if event.reason is not None:
@@ -229,18 +251,22 @@ class Agent:
         for seq, why in ack.rejected:
             log.error("rejected", extra={"seq": seq, "why": why})
         ids = self._delivery.acked(ack, time.monotonic())
-        self._acked += ids
-        self._waiting = max(0, self._waiting - len(ids))
+        self._writer.acked(ids)
         if ids and max(ids) >= self._proof_from_id:
             self._decide(remote_config.Acknowledged(sealed_s=self._bt_s()))
         self._pump_due.set()
 
-    # what the operator asks
+    # what the operator sets
 
     def _decide(self, event: remote_config.Event) -> None:
-        self._state, actions = remote_config.decide(self._base, self._state, event, self._bt_s())
+        before = self._state
+        self._state, actions = remote_config.decide(self._base, before, event, self._bt_s())
         for action in actions:
             self._act(action)
+        if self._state.consent and not before.consent:
+            self._runner.resume()
+        if self._state.version != before.version:
+            self._uplink.announce(self._presence())
 
     def _act(self, action: remote_config.Action) -> None:
         match action:
@@ -248,18 +274,16 @@ class Agent:
                 self._keep_config()
             case remote_config.Apply():
                 self._config = action.config
-                self._proof_from_id = self._outbox.next_id
+                self._proof_from_id = float("inf")
+                self._aside(self._await_proof())
                 self._runner.reconfigure(action.config)
-                self._runner.resume()
-                self._announce()
             case remote_config.StopMeasuring():
                 self._runner.pause(None)
             case remote_config.EraseBuffer():
-                self._held.clear()
-                self._disk.submit(self._outbox.erase)
+                self._aside(self._erase())
             case remote_config.Say():
                 log.info(action.what, extra={"version": action.version, "detail": action.detail})
-                self._queue.put_nowait(action.record(self._clock.bt_ms()))
+                self._writer.put(action.record(self._clock.bt_ms()))
 
     def _keep_config(self) -> None:
         try:
@@ -267,72 +291,51 @@ class Agent:
         except OSError as exc:
             log.error("config_not_kept", extra={"why": exc.strerror})
 
-    def _announce(self) -> None:
-        if hasattr(self, "_uplink"):
-            self._uplink.announce(self._presence())
+    def _walk_again(self) -> None:
+        self._delivery.replayed()
+        self._pump_due.set()
 
-    async def _obey(self, command: Command) -> None:
-        known = await self._on_disk(partial(self._outbox.get, "commands"))
-        done = tuple(json.loads(known or "[]"))
-        now_ms = self._clock.wall_ms() if self._clock.synchronised() else None
-        key = self._config.agent.command_key
-        decision = commands.accept(
-            command, now_ms, done, probes=tuple(PROBES), probe=self._identity.probe, command_key=key
-        )
-        if isinstance(decision, commands.Refused):
-            await self._emit(commands.refusal(command, decision, self._clock.bt_ms()))
-        elif isinstance(decision, commands.Accepted):
-            ids = json.dumps(commands.remember(done, command))
-            await self._on_disk(partial(self._outbox.put, "commands", ids))
-            await self._emit(commands.progress(command, "accepted", self._clock.bt_ms()))
-            detail = await self._do(command)
-            await self._emit(commands.progress(command, "done", self._clock.bt_ms(), detail))
+    async def _await_proof(self) -> None:
+        """Messages sealed from now on prove the configuration, once acknowledged."""
+        self._proof_from_id = await self._on_disk(lambda: self._outbox.next_id)
 
-    async def _do(self, command: Command) -> str:
-        args: Any = command.args
-        match command.kind:
-            case "test":
-                return f"{len(await self._runner.measure(args['probe']))} records"
-            case "replay":
-                count = await self._on_disk(partial(self._outbox.replay, args["stream"], args["from_seq"]))
-                self._delivery.replayed()
-                self._pump_due.set()
-                return f"{count} messages"
-            case "pause":
-                self._runner.pause(args["seconds"])
-                return f"{args['seconds']} s"
-            case "resume":
-                self._runner.resume()
-                return ""
+    async def _erase(self) -> None:
+        await self._orders.end()
+        await self._runner.settled()
+        await self._writer.erase()
+        self._delivery.reset(time.monotonic())
+        log.info("erased")
 
     # the rest
 
     async def _tick(self) -> None:
+        remembered_s = -REMEMBER_S
         while True:
             await asyncio.sleep(TICK_S)
             self._decide(remote_config.Tick())
-            if self._delivery.is_silent(time.monotonic()):
+            now_s = time.monotonic()
+            if self._delivery.is_silent(now_s):
                 log.warning("silent_session")
                 self._uplink.reconnect()
+            if now_s - remembered_s >= REMEMBER_S:
+                remembered_s = now_s
+                self._aside(self._on_disk(self._outbox.remember_time))
+
+    def _aside(self, work: Coroutine[Any, Any, None]) -> None:
+        """Lets something be done meanwhile; what it raises is logged."""
+        task = asyncio.create_task(work)
+        self._asides.add(task)
+        task.add_done_callback(partial(_finished, self._asides))
 
     def _bt_s(self) -> float:
         return self._clock.bt_ms() / 1000
-
-    async def _on_disk(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._disk, work)
-
-    def _open_outbox(self) -> Outbox:
-        witness = os.environ.get(WITNESS)
-        on_commit = None if witness is None else partial(_append_lines, Path(witness))
-        path = self._config.state_dir / "outbox.db"
-        return Outbox(path, boot=self._identity.boot, clock=self._clock, on_commit=on_commit)
 
     def _context(self) -> Context:
         return Context(
             now_bt_ms=self._clock.bt_ms,
             monotonic=time.monotonic,
             rng=random.Random(),
-            rows_waiting=lambda: self._waiting + len(self._held) + self._queue.qsize(),
+            rows_waiting=lambda: self._writer.rows_waiting,
             clock_ok=self._clock.synchronised,
             state_dir=self._config.state_dir,
         )
@@ -375,6 +378,7 @@ def _hand_over(loop: asyncio.AbstractEventLoop, handle: Callable[[Event], None],
         log.debug("event_after_end")
 
 
-def _append_lines(path: Path, lines: Sequence[str]) -> None:
-    with path.open("a", encoding="utf-8") as file:
-        file.write("".join(f"{line}\n" for line in lines))
+def _finished(tasks: set[asyncio.Task[None]], task: asyncio.Task[None]) -> None:
+    tasks.discard(task)
+    if not task.cancelled() and (exc := task.exception()) is not None:
+        log.error("aside_failed", exc_info=exc)

@@ -2,6 +2,7 @@
 
 Rule 1: the same id twice is done once; the caller keeps the ids that were begun (`remember`), across restarts too.
 Rule 2: what cannot be told to be in time is refused: an old command must not start a test at three in the morning.
+Rule 3: without the home's consent nothing is done that measures or could begin to.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
-    """Not to be done: bad_signature, clock_unknown, expired, unknown_probe, bad_args."""
+    """Not to be done: bad_signature, clock_unknown, expired, no_consent, unknown_probe, bad_args."""
 
     reason: str
 
@@ -47,11 +48,13 @@ def accept(
     probes: Collection[str],
     probe: str = "",
     command_key: str | None = None,
+    consent: bool = True,
 ) -> Accepted | Refused | Duplicate:
     """What to do with a command.
 
     ``now_ms``: UTC, None where the clock is not known; ``probes``: names that may be tested; ``probe``,
-    ``command_key``: this probe's id, and the key that must have signed, if any.
+    ``command_key``: this probe's id, and the key that must have signed, if any; ``consent``: the home agrees to being
+    measured.
     """
     if command_key is not None and not is_signed(command, probe, command_key):
         return Refused(reason="bad_signature")
@@ -61,6 +64,8 @@ def accept(
         return Refused(reason="clock_unknown")
     if now_ms > command.expires_ms:
         return Refused(reason="expired")
+    if not consent and command.kind != "replay":
+        return Refused(reason="no_consent")
     if command.kind == "test" and isinstance(name := command.args.get("probe"), str) and name not in probes:
         return Refused(reason="unknown_probe")
     if command.args.keys() != _ARGS[command.kind].keys():

@@ -1,25 +1,31 @@
 """How does a message reach the broker, and what comes back?
 
-One thread of ours drives paho's MQTT v5 client; all that happens is handed over as an event. Nothing here is a
-promise: the outbox keeps a message until the collector's ack, whatever PUBACK said (with default limits and no
-collector, 5,000 were PUBACKed and 1,000 delivered).
+One thread of ours owns paho's MQTT v5 client: nobody else calls it. Others leave what they want to send and wake the
+thread; all that happens is handed over as an event. Nothing here is a promise: the outbox keeps a message until the
+collector's ack, whatever PUBACK said (with default limits and no collector, 5,000 were PUBACKed and 1,000 delivered).
 
 paho's traps and their cures:
-- its queue sends everything at once after a reconnect, whatever Receive Maximum says: `drop_out_messages` in
-on_connect, and at most `WINDOW` messages are ever handed to it;
+- its queue sends everything at once after a reconnect, whatever Receive Maximum says: each session has a client of its
+own, whose queue is dropped in on_connect, and is never handed more than `WINDOW` messages or what the broker allows;
 - an exception in a callback kills its loop thread while `is_connected()` stays true: the loop is ours, each callback
-is guarded, and a connection on which nothing was acknowledged for `SILENCE_S` is closed;
-- a message id is reused after a reconnect: each session has a client and a table of ids of its own;
-- PUBACK 0x10 (nobody listens) and 0x87 (not allowed) look like success unless the reason code is read.
+is guarded, whatever else ends a session ends only that, and `alive` asks for a turn of the loop, not for a thread;
+- a message id is reused after a reconnect: the table of ids is the session's too;
+- PUBACK 0x10 (nobody listens) and 0x87 (not allowed) look like success unless the reason code is read, and so does a
+subscription that was not granted;
+- it calls back with a lock of its own held, which deadlocks with any lock of ours around its calls: there is none.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
+import select
 import socket
 import ssl
 import threading
+import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -37,9 +43,14 @@ log = logging.getLogger(__name__)
 
 # unacknowledged messages; at one a minute never reached, at a catch-up it bounds what the broker holds of us
 WINDOW = 10
-BACKOFF_S = (1.0, 60.0)  # full jitter below a ceiling that doubles: 1,000 probes must not come back in one second
-CONNECT_TIMEOUT_S = 10.0
+BACKOFF_S = (1.0, 60.0)  # the ceiling of the first pause and of the longest
+CONNECT_TIMEOUT_S = 10.0  # for TCP, and again for TLS
+STUCK_S = 180.0  # a resolver that does not answer takes 40 s, an address that does not 20 s; nothing takes that long
+SETTLED_S = 10.0  # a session that lived that long and brought an ack was a good one
+FLAPPING = 3  # what shorter ones with acks count as at most: two probes of one identity throw each other out for ever
 _LOOP_S = 5.0  # the longest sleep of the thread; a message to send wakes it at once
+_HURRY_S = 0.1  # and at the end
+_SLEEPS_A_KEEPALIVE = 4  # so that a ping is a quarter late at most: the broker waits for half as much again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,13 +105,21 @@ class NamedContext(ssl.SSLContext):
     name: str
 
     def wrap_socket(self, sock: socket.socket, *args: Any, **kwargs: Any) -> ssl.SSLSocket:
-        """As `ssl.SSLContext.wrap_socket`, with our name for the server's."""
-        return super().wrap_socket(sock, *args, **(kwargs | {"server_hostname": self.name}))
+        """As `ssl.SSLContext.wrap_socket`, with our name for the server's. The handshake is made here: where it fails,
+        paho would leave the socket open."""
+        wrapped = super().wrap_socket(
+            sock, *args, **(kwargs | {"server_hostname": self.name, "do_handshake_on_connect": False})
+        )
+        try:
+            wrapped.do_handshake()
+        except OSError:
+            wrapped.close()
+            raise
+        return wrapped
 
 
 def tls_context(name: str, ca_file: str | None, cert_file: str | None, key_file: str | None) -> NamedContext:
-    """TLS 1.2+, the server's certificate checked against ``name``. OSError, ssl.SSLError: a file that cannot be used.
-    TLS 1.2+, the server's certificate checked against ``name``. OSError, ssl.SSLError: a file that cannot be used."""
+    """TLS 1.2+, the server's certificate checked against ``name``. OSError, ssl.SSLError: a file is of no use."""
     context = NamedContext(ssl.PROTOCOL_TLS_CLIENT)
     context.name = name
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -113,11 +132,26 @@ def tls_context(name: str, ca_file: str | None, cert_file: str | None, key_file:
     return context
 
 
+def pause_s(failures: int, draw: Callable[[float, float], float]) -> float:
+    """How long to wait after that many sessions in a row that came to nothing: anything below a ceiling that doubles
+    (full jitter), since a thousand probes lose one broker at the same moment. ``draw``: `random.Random.uniform`."""
+    first_s, longest_s = BACKOFF_S
+    return draw(0.0, min(longest_s, first_s * 2.0 ** min(failures, 10)))
+
+
+def failures_after(before: int, *, was_heard: bool, lived_s: float) -> int:
+    """How many sessions in a row came to nothing, after one more. (mosquitto 2.0.11 does not say that another came
+    with the same identity; it hangs up.)"""
+    if not was_heard:
+        return before + 1
+    return 0 if lived_s >= SETTLED_S else min(before + 1, FLAPPING)
+
+
 def addresses(host: str, port: int, last_good: str | None) -> list[str]:
     """The addresses to try, in the resolver's order; where the name does not resolve, the last that worked."""
     try:
         found = [str(info[4][0]) for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
-    except OSError:
+    except (OSError, UnicodeError):  # UnicodeError: a label too long for IDNA
         found = [] if last_good is None else [last_good]
     return list(dict.fromkeys(found))
 
@@ -126,74 +160,82 @@ class Uplink:
     """The session with the broker. ``on_event`` is called from its thread and must only hand over."""
 
     def __init__(
-        self, broker: Broker, presence: Presence, on_event: Callable[[Event], None], *, last_good: str | None = None
+        self,
+        broker: Broker,
+        presence: Presence,
+        on_event: Callable[[Event], None],
+        *,
+        last_good: str | None = None,
+        rng: random.Random | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._broker, self._on_event, self._last_good = broker, on_event, last_good
-        self._presence = presence
-        self._stop = threading.Event()
-        self._drop = threading.Event()
+        self._broker, self._presence, self._on_event, self._last_good = broker, presence, on_event, last_good
+        self._rng, self._monotonic = rng or random.Random(), monotonic
+        self._stop, self._drop = threading.Event(), threading.Event()
+        self._outgoing: deque[tuple[int, bytes] | Presence] = deque()
+        self._wake_r, self._wake_w = socket.socketpair()
+        self._wake_w.setblocking(False)
         self._thread = threading.Thread(target=self._run, name="uplink", daemon=True)
-        self._sent: dict[int, int] = {}  # mid -> outbox id, of this session
+        self._sleep_s = min(_LOOP_S, broker.keepalive_s / _SLEEPS_A_KEEPALIVE)
+        self._turn_s = self._opened_s = monotonic()
         self._open = False
-        self._client = self._new_client()
-        self._rng = random.Random()
 
     def start(self) -> None:
         """Begins to connect, and goes on for ever."""
+        self._turn_s = self._monotonic()
         self._thread.start()
 
     def stop(self, timeout_s: float = 2.0) -> None:
-        """Says goodbye (offline is published; the will is for those who cannot) and ends the thread."""
-        if self._open:
-            self._say(replace(self._presence, online=False))
-            self._client.disconnect()
-        self._stop.set()  # last: the thread ends once what is queued is written
-        self._thread.join(timeout_s)
+        """Sends what was handed over, says goodbye (the will is for those who cannot) and ends the thread, whether the
+        broker answers in that time or not."""
+        self._stop_by_s = self._monotonic() + timeout_s
+        self._stop.set()
+        self._wake()
+        self._thread.join(timeout_s + 2 * _HURRY_S)
 
     def alive(self) -> bool:
-        """The thread runs: paho's own would say connected after it died."""
-        return self._thread.is_alive()
-
-    @property
-    def is_open(self) -> bool:
-        """A session is open now."""
-        return self._open
+        """The thread runs and is not stuck: paho's own would say connected after it died."""
+        return self._thread.is_alive() and self._monotonic() - self._turn_s < STUCK_S
 
     def reconnect(self) -> None:
         """Closes the session as dead; the thread opens another."""
         self._drop.set()
+        self._wake()
 
     def publish(self, id_: int, payload: bytes) -> bool:
-        """Hands one batch to the session; False where none is open."""
-        properties = _properties(PacketTypes.PUBLISH, contract.CONTENT_TYPE)
-        properties.UserProperty = contract.ENCODING
+        """Hands one batch to the session; False where none is open. One that ends before it was sent drops it."""
         if not self._open:
             return False
-        # No lock of ours is held around paho's calls: it calls us back while it holds its own, and both would wait.
-        topic = contract.topic(self._broker.probe, "records")
-        info = self._client.publish(topic, payload, qos=1, properties=properties)
-        self._sent[info.mid] = id_
-        return info.rc == mqtt.MQTT_ERR_SUCCESS
+        self._outgoing.append((id_, payload))
+        self._wake()
+        return True
 
     def announce(self, presence: Presence) -> None:
-        """Publishes what the probe says of itself, now and after each reconnect."""
+        """Publishes what the probe says of itself, now and at each new session."""
         self._presence = presence
         if self._open:
-            self._say(presence)
+            self._outgoing.append(presence)
+            self._wake()
+
+    def _wake(self) -> None:
+        with contextlib.suppress(OSError):  # full: it is awake; closed: it has ended
+            self._wake_w.send(b"\0")
 
     # the thread
 
     def _run(self) -> None:
-        ceiling_s = BACKOFF_S[0]
-        while not self._stop.is_set():
-            why = self._session()
-            self._on_event(Disconnected(reason=why))
-            ceiling_s = BACKOFF_S[0] if self._was_open else min(ceiling_s * 2, BACKOFF_S[1])
-            self._stop.wait(self._rng.uniform(0, ceiling_s))
+        failures = 0
+        with self._wake_r, self._wake_w:
+            while not self._stop.is_set():
+                why = self._session()
+                self._on_event(Disconnected(reason=why))
+                lived_s = self._monotonic() - self._opened_s
+                failures = failures_after(failures, was_heard=self._was_heard, lived_s=lived_s)
+                self._stop.wait(pause_s(failures, self._rng.uniform))
 
     def _session(self) -> str:
         """One connection from its start to its end; says why it ended."""
-        self._was_open = False
+        self._was_open = self._was_heard = False
         why = "name does not resolve"
         for address in addresses(self._broker.host, self._broker.port, self._last_good):
             why = self._one(address)
@@ -202,28 +244,69 @@ class Uplink:
         return why
 
     def _one(self, address: str) -> str:
-        self._client = self._new_client()
-        self._address = address
-        self._why = "closed"
+        self._address, self._why, self._turn_s = address, "closed", self._monotonic()
+        self._sent: dict[int, int | None] = {}  # mid -> outbox id, None: presence; what has no PUBACK yet
+        self._window = WINDOW
+        self._goodbye: int | None = None  # mid of the last word
         self._drop.clear()
+        client = self._new_client()
         try:
-            self._client.connect(address, self._broker.port, self._broker.keepalive_s, clean_start=True)
-            code = mqtt.MQTT_ERR_SUCCESS
-            while code == mqtt.MQTT_ERR_SUCCESS and not self._drop.is_set():
-                code = self._client.loop(_LOOP_S)
-                if self._stop.is_set() and not self._client.want_write():
-                    break
-        except (OSError, ValueError, mqtt.WebsocketConnectionError) as exc:
+            client.connect(address, self._broker.port, self._broker.keepalive_s, clean_start=True)
+            while (sock := client.socket()) is not None and not self._drop.is_set():
+                self._turn_s = self._monotonic()
+                self._turn(client, sock)
+        except (OSError, ValueError) as exc:
+            self._why = f"{type(exc).__name__}: {exc}"
+        except Exception as exc:  # what paho makes of a peer's nonsense ends the session, not the thread
+            log.exception("session_failed")
             self._why = f"{type(exc).__name__}: {exc}"
         finally:
-            self._closed()
+            self._open = False
+            if (sock := client.socket()) is not None:
+                sock.close()
         return self._why
 
-    def _closed(self) -> None:
-        self._open = False
-        sock = self._client.socket()
-        if sock is not None:
-            sock.close()
+    def _turn(self, client: mqtt.Client, sock: Any) -> None:
+        """Waits for something to do, and does it."""
+        self._send(client)
+        if self._stop.is_set():
+            self._say_goodbye(client)
+        buffered = isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
+        writers = [sock] if client.want_write() else []
+        sleep_s = 0.0 if buffered else _HURRY_S if self._stop.is_set() else self._sleep_s
+        readable, _, _ = select.select([sock, self._wake_r], writers, [], sleep_s)
+        if self._wake_r in readable:
+            self._wake_r.recv(4096)
+        if sock in readable or buffered:
+            client.loop_read()
+        if client.want_write():
+            client.loop_write()
+        client.loop_misc()
+
+    def _send(self, client: mqtt.Client) -> None:
+        while self._open and self._outgoing and len(self._sent) < self._window:
+            match self._outgoing.popleft():
+                case Presence() as presence:
+                    self._say(client, presence)
+                case (id_, payload):
+                    properties = _properties(PacketTypes.PUBLISH, contract.CONTENT_TYPE)
+                    properties.UserProperty = contract.ENCODING
+                    topic = contract.topic(self._broker.probe, "records")
+                    self._sent[client.publish(topic, payload, qos=1, properties=properties).mid] = id_
+
+    def _say(self, client: mqtt.Client, presence: Presence) -> int:
+        properties = _properties(PacketTypes.PUBLISH, contract.CONTENT_TYPE_CONTROL)
+        topic = contract.topic(self._broker.probe, "state")
+        mid = client.publish(topic, codec.encode_presence(presence), 1, True, properties).mid
+        self._sent[mid] = None
+        return mid
+
+    def _say_goodbye(self, client: mqtt.Client) -> None:
+        """The session ends once the broker has the last word, or has had its time; without one open, at once."""
+        if not self._open or self._monotonic() >= self._stop_by_s:
+            self._drop.set()
+        elif self._goodbye is None:
+            self._goodbye = self._say(client, replace(self._presence, online=False))
 
     def _new_client(self) -> mqtt.Client:
         broker = self._broker
@@ -239,9 +322,8 @@ class Uplink:
         will = _properties(PacketTypes.WILLMESSAGE, contract.CONTENT_TYPE_CONTROL)
         topic = contract.topic(broker.probe, "state")
         client.will_set(topic, codec.encode_presence(replace(self._presence, online=False)), 1, True, will)
-        # paho then leaves writing to the loop's thread: two threads in its write would mix their packets
-        client.on_socket_register_write = lambda *_: None
         client.on_connect = self._guard(self._on_connect)
+        client.on_subscribe = self._guard(self._on_subscribe)
         client.on_disconnect = self._guard(self._on_disconnect)
         client.on_publish = self._guard(self._on_publish)
         client.on_message = self._guard(self._on_message)
@@ -251,45 +333,53 @@ class Uplink:
         def guarded(*args: Any) -> None:
             try:
                 callback(*args)
-            except Exception:
+            except Exception as exc:
                 log.exception("callback_failed")
-                self._drop.set()
+                self._end(f"{type(exc).__name__} in a callback")
 
         return guarded
 
+    def _end(self, why: str) -> None:
+        self._why = why
+        self._drop.set()
+
     # callbacks, in the thread
 
-    def _on_connect(self, client: mqtt.Client, _data: Any, _flags: Any, code: ReasonCode, _props: Any) -> None:
+    def _on_connect(self, client: mqtt.Client, _data: Any, _flags: Any, code: ReasonCode, props: Any) -> None:
         client.drop_out_messages()
         if code.is_failure:
-            self._why = f"refused: {code.getName()}"
+            self._end(f"refused: {code.getName()}")
             return
         client.subscribe([(contract.topic(self._broker.probe, kind), 1) for kind in ("ack", "cmd")])
-        self._sent = {}
+        self._outgoing.clear()
+        self._window = min(WINDOW, getattr(props, "ReceiveMaximum", WINDOW))
         self._open = self._was_open = True
+        self._opened_s = self._monotonic()
         self._last_good = self._address
-        self._say(self._presence)
+        self._say(client, self._presence)
         self._on_event(Connected(address=self._address))
+
+    def _on_subscribe(self, _client: mqtt.Client, _data: Any, _mid: int, codes: list[ReasonCode], _props: Any) -> None:
+        if any(code.is_failure for code in codes):  # without acks nothing would ever be delivered
+            self._end("refused: the broker does not let this probe hear its acks and commands")
 
     def _on_disconnect(self, _client: mqtt.Client, _data: Any, _flags: Any, code: ReasonCode, _props: Any) -> None:
         self._why = code.getName() if self._why == "closed" else self._why
 
-    def _on_publish(self, _client: mqtt.Client, _data: Any, mid: int, code: ReasonCode, _props: Any) -> None:
+    def _on_publish(self, client: mqtt.Client, _data: Any, mid: int, code: ReasonCode, _props: Any) -> None:
         id_ = self._sent.pop(mid, None)
         if id_ is not None:
             self._on_event(Published(id=id_, reason=None if code.value == 0 else code.getName()))
+        if mid == self._goodbye:
+            client.disconnect()
 
     def _on_message(self, _client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
         parsed = contract.parse_topic(message.topic)
         kind = None if parsed is None else parsed[1]
         payload = bytes(message.payload)
         decoded = codec.decode_ack(payload) if kind == "ack" else codec.decode_cmd(payload)
+        self._was_heard |= isinstance(decoded, Ack)
         self._on_event(NotUnderstood(refusal=decoded) if isinstance(decoded, Refusal) else decoded)
-
-    def _say(self, presence: Presence) -> None:
-        properties = _properties(PacketTypes.PUBLISH, contract.CONTENT_TYPE_CONTROL)
-        topic = contract.topic(self._broker.probe, "state")
-        self._client.publish(topic, codec.encode_presence(presence), 1, True, properties)
 
 
 def _properties(packet: int, content_type: str) -> Properties:

@@ -64,6 +64,11 @@ def test_without_a_clock_nothing_can_be_told_to_be_in_time() -> None:
     assert accept(command(), None, (), probes=PROBES) == Refused(reason="clock_unknown")
 
 
+@pytest.mark.parametrize("kind", ["test", "pause", "resume"])
+def test_without_the_home_s_consent_nothing_is_done_that_could_measure(kind: CommandKind) -> None:
+    assert accept(command(kind), NOW, (), probes=PROBES, consent=False) == Refused(reason="no_consent")
+
+
 def test_the_same_command_again_is_a_duplicate_even_when_it_is_late() -> None:
     done = remember((), command())
     assert accept(command(), NOW, done, probes=PROBES) == Duplicate()
