@@ -119,10 +119,9 @@ class Outbox:
 
         An ack that is lost in a crash costs one resend, so it needs no sync of its own.
         """
-        fresh = [self._spaced(record) for record in records]
         with self._transaction():
             self._refresh_offset()
-            self._insert(fresh)
+            self._insert([self._spaced(record) for record in records])
             self._mark(acked)
             if seal:
                 self._seal()
@@ -240,13 +239,13 @@ class Outbox:
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         """One commit; what is counted in memory goes back with it where the disk refuses."""
-        counted = (self._off, self._next_id, self._unacked, self._first_undated)
+        counted = (self._off, self._next_id, self._unacked, self._first_undated, dict(self._last_bt))
         self._news.clear()
         try:
             with self._db:
                 yield
         except BaseException:
-            self._off, self._next_id, self._unacked, self._first_undated = counted
+            self._off, self._next_id, self._unacked, self._first_undated, self._last_bt = counted
             raise
         if self._on_commit is not None and self._news:
             self._on_commit(tuple(self._news))

@@ -59,12 +59,14 @@ def use(folder: Path, original: Original) -> Seen:
         while True:
             try:
                 found = _start(folder, original, incoming)
-                break
             except sqlite3.Error as exc:
-                if not sqlite_file.is_damage(exc) or restarts > 3:
+                if not sqlite_file.is_damage(exc):
                     raise
-                sqlite_file.mark_damaged(folder / "journal.db")
-                restarts += 1
+                sqlite_file.mark_damaged(folder / "journal.db")  # as `serve` does when it ends
+            if not sqlite_file.is_marked(folder / "journal.db"):
+                break
+            restarts += 1
+            assert restarts < 4, "each start finds it malformed"
         wrong += found.wrong
         said = said or found.said
         if incoming == original.later:
