@@ -25,6 +25,7 @@ agent.settings agent.durable_file agent.single |  |
 agent.sqlite_file | agent.durable_file |
 agent.net | contract | numpy
 agent.probes | contract agent.net agent.settings | psutil
+agent.ladder agent.outage | contract |
 agent.clock | contract agent.durable_file |
 agent.config | contract agent.probes agent.settings |
 agent.plan agent.gate agent.runner | contract agent.probes agent.clock agent.config |
@@ -37,6 +38,7 @@ agent.outbox agent.outbox_rows agent.salvage | contract agent.clock agent.durabl
 agent.delivery | contract agent.outbox |
 agent.uplink | contract agent.clock agent.identity agent.outbox | paho
 agent.doctor agent.doctor_texts | agent | paho psutil
+agent.writer agent.outbox_thread agent.orders | agent |
 agent.agent agent.cli agent.service | agent |
 collector.entry | collector.cli |
 collector.cli collector.commands collector.demo | contract collector | *
