@@ -1,0 +1,398 @@
+"""Where does it break?
+
+What each echo of each rung met comes in; out comes a `Reading`: the line works, or since when it does not and where.
+
+Rule 1: an echo counts by when it was sent; in which order answers and losses become known does not matter.
+Rule 2: a rung that has never answered says nothing: nobody knows whether it would.
+Rule 3: an ICMP error only ever adds: routers limit theirs, so plain silence must lead to the same place.
+Rule 4: after the first answer from outside every silence before it is forgotten: what is still broken shows anew.
+
+All times are ms on the boot clock, handed in.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Place = Literal[
+    "lan.link",
+    "home.box_or_lan",
+    "access.wan",
+    "access.line",
+    "operator.core",
+    "upstream",
+    "dns",
+    "operator.server",
+    "unplaced",
+]
+Kind = Literal["gateway", "isp", "operator", "anycast", "dns", "web"]
+
+LOST_IN_A_ROW = 3
+"""Settled: three misses in a row of all external targets. One loss in a hundred makes three of them once in 10^6."""
+
+FAST_FOR_MS = 300_000
+"""1 Hz on every rung dates the end of an outage; a fault of days must not cost 0.2 GB a month and rung."""
+FAST_UNKNOWN_MS = 30_000
+"""As long as that for a rung that has never answered: it may be filtered for good."""
+CALM = 3  # answers in a row
+
+SURE = 0.01
+"""Chance that a rung which answers only some echoes (a router that limits its answers) is silent by that alone."""
+MOST_IN_A_ROW = 20
+HISTORY = 32
+FEWEST = 8  # echoes before a share of answers means anything
+SILENT_BY_HABIT = 0.1  # fewer answers than this in quiet times: its silence says nothing
+
+PROMPT_MS = 500
+"""A router without a route refuses at once; one whose next hop is silent gives up after three requests 1 s apart
+(ARP and ND alike), so of what it refuses then only a sixth is this young."""
+
+_KINDS: tuple[tuple[str, Kind], ...] = (
+    ("gw", "gateway"),
+    ("isp", "isp"),
+    ("op", "operator"),
+    ("any", "anycast"),
+    ("dns", "dns"),
+    ("web", "web"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """Each: True it answers, False it is silent, None there is no such rung or it is not decided yet.
+
+    ``outside``: one external rung answers; False: all are silent. ``no_way``: the gateway says that it has no route.
+    """
+
+    link: bool | None = None
+    gateway: bool | None = None
+    no_way: bool | None = None
+    isp: bool | None = None
+    operator: bool | None = None
+    anycast: bool | None = None
+    outside: bool | None = None
+    dns: bool | None = None
+    web: bool | None = None
+
+    @property
+    def internet(self) -> bool | None:
+        """Echoes may be filtered on the way: a page that comes is as good."""
+        return True if self.web is True else self.anycast
+
+    def __str__(self) -> str:
+        said = {True: "yes", False: "no"}
+        names = ("link", "gateway", "no_way", "isp", "operator", "anycast", "dns", "web")
+        return " ".join(f"{n}={said[v]}" for n in names if (v := getattr(self, n)) is not None)
+
+
+TABLE: tuple[tuple[Place, Mapping[str, bool]], ...] = (
+    ("lan.link", {"link": False}),
+    ("operator.core", {"outside": False, "isp": True}),  # before the gateway: what lies beyond it answers
+    ("home.box_or_lan", {"outside": False, "gateway": False}),
+    ("access.wan", {"outside": False, "gateway": True, "no_way": True}),
+    ("access.line", {"outside": False, "gateway": True, "isp": False}),
+    ("unplaced", {"outside": False}),
+    ("upstream", {"operator": True, "internet": False}),
+    ("dns", {"outside": True, "dns": False}),
+    ("operator.server", {"operator": False, "internet": True}),
+)
+"""The first row that fits; what a row does not name may be anything."""
+
+
+def place(evidence: Evidence) -> Place | None:
+    """Where it breaks; None: nothing that is known does."""
+    fitting = (name for name, row in TABLE if all(getattr(evidence, rung) is value for rung, value in row.items()))
+    return next(fitting, None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """``state``: up, down, or unsure (an echo is overdue, or nothing has answered yet).
+
+    ``since_ms``: down: when the first lost echo was sent; up: when the last answered one was.
+    """
+
+    at_ms: int
+    state: Literal["up", "down", "unsure"]
+    since_ms: int
+    place: Place | None = None
+    evidence: str = ""
+
+
+def kind_of(label: str) -> Kind | None:
+    """Which rung a target is, by its label: gw, isp1, op, any1, …; None: it is measured and no part of the ladder."""
+    name = label.rstrip("0123456789")
+    return dict(_KINDS).get(name)
+
+
+@dataclass(slots=True, kw_only=True)
+class Rung:
+    """One target as far as its echoes tell."""
+
+    kind: Kind
+    answered_ever: bool = False
+    ok_ms: int | None = None  # when the latest answered echo was sent
+    late_ms: int | None = None  # when the first of those was sent that are overdue since then
+    late: int = 0
+    lost: int = 0
+    calm: int = 0
+    fast_ms: int | None = None  # since when it is asked faster for a miss of its own
+    no_route: bool = False  # the probe itself had no way to send the last one
+    history: int = 0  # a bit an echo in quiet times, the newest lowest; 1: answered
+    asked: int = 0
+
+    @property
+    def external(self) -> bool:
+        """It lies outside the home and answers by itself."""
+        return self.kind in ("operator", "anycast")
+
+    def remember(self, answered: bool) -> None:
+        """One more echo of quiet times."""
+        self.history = (self.history << 1 | answered) & ((1 << HISTORY) - 1)
+        self.asked = min(self.asked + 1, HISTORY)
+
+    def share(self) -> float:
+        """Of how many echoes it answers in quiet times."""
+        return 1.0 if self.asked < FEWEST else self.history.bit_count() / self.asked
+
+    def enough(self) -> int | None:
+        """How many losses in a row mean that it is silent; None: none do."""
+        share = self.share()
+        if self.external or share >= 1 - SURE ** (1 / LOST_IN_A_ROW):
+            return LOST_IN_A_ROW
+        if share < SILENT_BY_HABIT:
+            return None
+        return min(MOST_IN_A_ROW, math.ceil(math.log(SURE) / math.log(1 - share)))
+
+    def answers(self, since_ms: int | None = None) -> bool | None:
+        """True: it answered an echo sent since then."""
+        enough = self.enough()
+        if not self.answered_ever or enough is None:
+            return None
+        if self.lost >= enough:
+            return False
+        return True if self.ok_ms is not None and (since_ms is None or self.ok_ms >= since_ms) else None
+
+    def forget(self) -> None:
+        """Its silence so far counts no more."""
+        self.late_ms, self.late, self.lost, self.no_route = None, 0, 0, False
+
+
+class Ladder:
+    """The rungs of one line."""
+
+    def __init__(self, answered_ever: Iterable[str] = ()) -> None:
+        self._rungs: dict[str, Rung] = {}
+        self._ever = set(answered_ever)
+        self._alarm_ms: int | None = None
+        self._link_lost_ms: int | None = None
+        self._neighbour: bool | None = None
+        self._refused_at_once = self._refused_late = 0
+        self._latest_ms = 0
+
+    @property
+    def answered_ever(self) -> list[str]:
+        """Labels that have answered at least once, to be handed to the next agent on this machine."""
+        return sorted(self._ever)
+
+    def answered(self, label: str, sent_ms: int) -> None:
+        """An echo came back."""
+        rung = self._rung(label)
+        if rung is None:
+            return
+        if rung.external and self._outside() is False:
+            self._forget()
+        rung.answered_ever = True
+        self._ever.add(label)
+        rung.ok_ms = sent_ms if rung.ok_ms is None else max(sent_ms, rung.ok_ms)
+        rung.calm += 1
+        if rung.late_ms is None or sent_ms >= rung.late_ms:
+            rung.forget()
+        if rung.calm >= CALM:
+            rung.fast_ms = None
+        if self._quiet():
+            rung.remember(True)
+            if all(r.calm >= CALM for r in self._external()):
+                self._alarm_ms = None
+        if rung.external or rung.kind in ("dns", "web"):
+            self._latest_ms = max(self._latest_ms, sent_ms)
+
+    def late(self, label: str, sent_ms: int, now_ms: int) -> None:
+        """An echo is overdue; it may still come back. Only the pace follows from it."""
+        rung = self._rung(label)
+        if rung is None or (rung.ok_ms is not None and sent_ms < rung.ok_ms):
+            return
+        rung.late, rung.calm = rung.late + 1, 0
+        rung.late_ms = sent_ms if rung.late_ms is None else min(rung.late_ms, sent_ms)
+        if rung.fast_ms is None and rung.enough() == LOST_IN_A_ROW:
+            rung.fast_ms = now_ms
+        if rung.external and rung.late == LOST_IN_A_ROW:
+            self._alarm_ms = now_ms
+
+    def lost(self, label: str, sent_ms: int, *, no_route: bool = False) -> None:
+        """An overdue echo will not come back, or the probe could not send it (``no_route``)."""
+        rung = self._rung(label)
+        if rung is None or (rung.ok_ms is not None and sent_ms < rung.ok_ms):
+            return
+        rung.lost += 1
+        rung.no_route = no_route
+        if self._quiet():
+            rung.remember(False)
+
+    def refused_by_gateway(self, took_ms: int) -> None:
+        """The gateway sent an ICMP error: it has no way to that network or host."""
+        if took_ms < PROMPT_MS:
+            self._refused_at_once += 1
+        else:
+            self._refused_late += 1
+
+    def link(self, up: bool | None, now_ms: int) -> None:
+        """What the interface says of its carrier; None: it does not say."""
+        if up is not False:
+            if self._link_lost_ms is not None:
+                self._forget_all()
+            self._link_lost_ms = None
+        elif self._link_lost_ms is None:
+            self._link_lost_ms = now_ms
+
+    def neighbour(self, alive: bool | None) -> None:
+        """What the kernel knows of the gateway by ARP or ND, for one that does not answer echoes."""
+        self._neighbour = alive
+
+    def reset(self) -> None:
+        """Nothing was watched for a while: what was seen before it says nothing of now."""
+        self._forget_all()
+        self._alarm_ms = self._link_lost_ms = None
+
+    def drop(self, label: str) -> None:
+        """That target is another one from now on, or none."""
+        self._rungs.pop(label, None)
+        self._ever.discard(label)
+
+    def is_fast(self, label: str, now_ms: int) -> bool:
+        """Whether the rung is asked at 1 Hz now."""
+        if self._alarm_ms is not None and now_ms - self._alarm_ms < FAST_FOR_MS:
+            return True
+        rung = self._rung(label)
+        if rung is None or rung.fast_ms is None:
+            return False
+        return now_ms - rung.fast_ms < (FAST_FOR_MS if rung.answered_ever else FAST_UNKNOWN_MS)
+
+    def share(self, label: str) -> float | None:
+        """Of how many echoes that rung answers in quiet times; None: too few were asked."""
+        rung = self._rungs.get(label)
+        return None if rung is None or rung.asked < FEWEST else rung.share()
+
+    def is_doubtful(self) -> bool:
+        """An echo is overdue or the link is down: the rungs that are no echoes are to be looked at now."""
+        return self._link_lost_ms is not None or any(r.late for r in self._rungs.values())
+
+    def reading(self, now_ms: int) -> Reading:
+        """What all that came in says of this moment."""
+        since_ms = self._since(self._external())
+        found = place(evidence := self.evidence(since_ms))
+        if found is None:
+            if evidence.outside is not True or self._undecided():
+                return Reading(at_ms=now_ms, state="unsure", since_ms=since_ms or now_ms)
+            return Reading(at_ms=now_ms, state="up", since_ms=min(self._latest_ms, now_ms))
+        start_ms = self._start(found, since_ms, now_ms)
+        return Reading(at_ms=now_ms, state="down", since_ms=start_ms, place=found, evidence=str(evidence))
+
+    def evidence(self, since_ms: int | None) -> Evidence:
+        """Each rung's word, of echoes sent since then where the outside is silent."""
+        outside = self._outside()
+        since_ms = since_ms if outside is False else None
+        web = self._any("web", self._since(r for r in self._external() if r.late))
+        return Evidence(
+            link=self._link(),
+            gateway=self._gateway(since_ms),
+            no_way=True if self._refused_at_once >= 2 and self._refused_at_once > 2 * self._refused_late else None,
+            isp=self._any("isp", since_ms),
+            operator=self._any("operator", since_ms),
+            anycast=self._any("anycast", since_ms),
+            outside=True if web is True and outside is False else outside,
+            dns=self._any("dns", since_ms),
+            web=web,
+        )
+
+    def _rung(self, label: str) -> Rung | None:
+        if label not in self._rungs:
+            kind = kind_of(label)
+            if kind is None:
+                return None
+            self._rungs[label] = Rung(kind=kind, answered_ever=label in self._ever)
+        return self._rungs[label]
+
+    def _external(self) -> list[Rung]:
+        return [r for r in self._rungs.values() if r.external and r.answered_ever]
+
+    def _outside(self) -> bool | None:
+        said = [r.answers() for r in self._external()]
+        if said and all(s is False for s in said):
+            return False
+        return True if True in said else None
+
+    def _any(self, kind: Kind, since_ms: int | None) -> bool | None:
+        """One that answers will do; silent are they only together."""
+        said = [r.answers(since_ms) for r in self._rungs.values() if r.kind == kind and r.answered_ever]
+        if True in said:
+            return True
+        return False if said and all(s is False for s in said) else None
+
+    def _gateway(self, since_ms: int | None) -> bool | None:
+        if self._refused_at_once or self._refused_late:
+            return True
+        said = self._any("gateway", since_ms)
+        return self._neighbour if said is None and not self._gateway_is_asked() else said
+
+    def _gateway_is_asked(self) -> bool:
+        """Whether its echoes can decide."""
+        return any(r.kind == "gateway" and r.answered_ever and r.enough() for r in self._rungs.values())
+
+    def _link(self) -> bool | None:
+        if self._link_lost_ms is not None:
+            return False
+        external = self._external()
+        return False if external and all(r.no_route and r.lost for r in external) else None
+
+    def _since(self, rungs: Iterable[Rung]) -> int | None:
+        """When the first echo was sent that is overdue and later than every answered one; None: there is none."""
+        rungs = list(rungs)
+        last_ok_ms = max((r.ok_ms for r in rungs if r.ok_ms is not None), default=-1)
+        return min((r.late_ms for r in rungs if r.late_ms is not None and r.late_ms > last_ok_ms), default=None)
+
+    def _start(self, found: Place, since_ms: int | None, now_ms: int) -> int:
+        kinds: dict[Place, tuple[Kind, ...]] = {
+            "upstream": ("anycast",),
+            "dns": ("dns",),
+            "operator.server": ("operator",),
+        }
+        if found in kinds:
+            since_ms = self._since(r for r in self._rungs.values() if r.kind in kinds[found])
+        if found == "lan.link" and self._link_lost_ms is not None:
+            since_ms = self._link_lost_ms if since_ms is None else min(since_ms, self._link_lost_ms)
+        return now_ms if since_ms is None else since_ms
+
+    def _undecided(self) -> bool:
+        """An echo of a rung that matters to the home is overdue, and it may be the first of many."""
+        mine = (r for r in self._rungs.values() if r.answered_ever and (r.external or r.kind == "dns"))
+        return any(r.late and r.answers() is not False for r in mine)
+
+    def _quiet(self) -> bool:
+        return self._link_lost_ms is None and self._outside() is True and not any(r.late for r in self._external())
+
+    def _forget(self) -> None:
+        self._refused_at_once = self._refused_late = 0
+        self._neighbour = None
+        for rung in self._rungs.values():
+            rung.forget()
+
+    def _forget_all(self) -> None:
+        """The answers too: whether it works now is to be seen."""
+        self._forget()
+        for rung in self._rungs.values():
+            rung.ok_ms = rung.fast_ms = None
+            rung.calm = 0
