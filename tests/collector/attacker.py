@@ -8,7 +8,8 @@ from __future__ import annotations
 import socket
 import ssl
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 TIMEOUT_S = 30.0
@@ -42,17 +43,13 @@ class Attacker:
         self.version = version
         self.sock = socket.create_connection(address, TIMEOUT_S)
         if tls is not None:
-            self.sock = tls.wrap_socket(self.sock)
+            with _tls_alerts_as_hanging_up():
+                self.sock = tls.wrap_socket(self.sock)
         self._mid = 0
 
     def close(self) -> None:
         """Without a goodbye: a last will is sent."""
         self.sock.close()
-
-    def goodbye(self) -> None:
-        """In order: no last will is sent."""
-        self.write(DISCONNECT << 4, b"")
-        self.close()
 
     def connect(
         self,
@@ -157,7 +154,8 @@ class Attacker:
 
     def write(self, first: int, body: bytes) -> None:
         """Any packet."""
-        self.sock.sendall(packed(first, body))
+        with _tls_alerts_as_hanging_up():
+            self.sock.sendall(packed(first, body))
 
     def _properties(self, properties: bytes) -> bytes:
         return varint(len(properties)) + properties if self.version == 5 else b""
@@ -165,11 +163,20 @@ class Attacker:
     def _exactly(self, count: int) -> bytes:
         found = b""
         while len(found) < count:
-            came = self.sock.recv(count - len(found))
+            with _tls_alerts_as_hanging_up():
+                came = self.sock.recv(count - len(found))
             if not came:
                 raise ConnectionError("the broker hangs up")
             found += came
         return found
+
+
+@contextmanager
+def _tls_alerts_as_hanging_up() -> Iterator[None]:
+    try:
+        yield
+    except ssl.SSLError as exc:
+        raise ConnectionError(f"the broker hangs up: {exc}") from exc
 
 
 def text(value: Name) -> bytes:
@@ -191,8 +198,3 @@ def varint(number: int) -> bytes:
         found.append(low | 0x80 * (number > 0))
         if not number:
             return bytes(found)
-
-
-def payloads(packets: Sequence[Packet]) -> list[Packet]:
-    """Those that are a PUBLISH."""
-    return [packet for packet in packets if packet.kind == PUBLISH]

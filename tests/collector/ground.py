@@ -19,7 +19,7 @@ from balise_collector.intake import Intake
 from balise_collector.journal import Journal
 from balise_collector.placement import Place, Placement, UnknownProbe
 from balise_collector.serve import broker_of
-from tests.collector.attacker import PUBLISH, Attacker, Packet
+from tests.collector.attacker import PUBLISH, Attacker
 from tests.collector.running import Mosquitto, free_port, until
 from tests.collector.sender import NOW, Sender
 
@@ -40,9 +40,11 @@ class Probe:
         for message in messages or (self.sender.sends(),):
             self.line.send(message.topic, message.payload)
         while not {*range(1, self.sender.seq + 1)} <= self.acked | self.rejected.keys():
-            self._hear(self.line.read())
+            self.hears()
 
-    def _hear(self, packet: Packet) -> None:
+    def hears(self) -> None:
+        """The next packet."""
+        packet = self.line.read()
         if packet.kind != PUBLISH:
             return
         ack = codec.decode_ack(packet.body[packet.body.index(b"{") :])
