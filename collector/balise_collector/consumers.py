@@ -116,12 +116,20 @@ def derived_point(entry: DerivedEntry) -> list[Point]:
 
 
 class Loop:
-    """Runs consumers over one journal until `stop`. ``rows``: how many are read at once."""
+    """Runs consumers over one journal until `stop`. ``rows``: how many are read at once; ``retry_s``: the first and
+    the longest wait of a consumer that failed."""
 
     def __init__(
-        self, journal: Journal, consumers: Sequence[Consumer], jobs: Sequence[Job] = (), *, rows: int = ROWS
+        self,
+        journal: Journal,
+        consumers: Sequence[Consumer],
+        jobs: Sequence[Job] = (),
+        *,
+        rows: int = ROWS,
+        retry_s: tuple[float, float] = RETRY_S,
     ) -> None:
-        self._journal, self._consumers, self._jobs, self._rows = journal, consumers, jobs, rows
+        self._journal, self._consumers, self._jobs = journal, consumers, jobs
+        self._rows, self._wait_s = rows, retry_s
         self._stop = threading.Event()
         self._retry_at: dict[str, float] = {}
         self._retry_s: dict[str, float] = {}
@@ -156,7 +164,7 @@ class Loop:
         try:
             moved = [self._feed_from(consumer, feed) for feed in consumer.feeds]
         except Exception as exc:  # a consumer of any kind may fail in any way, and must not stop the others
-            wait_s = min(self._retry_s.get(consumer.name, RETRY_S[0] / 2) * 2, RETRY_S[1])
+            wait_s = min(self._retry_s.get(consumer.name, self._wait_s[0] / 2) * 2, self._wait_s[1])
             self._retry_s[consumer.name], self._retry_at[consumer.name] = wait_s, time.monotonic() + wait_s
             said = {"consumer": consumer.name, "again_s": wait_s, "why": str(exc)}
             if isinstance(exc, Unavailable):  # a server that is down for a week is no fault of this program

@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -57,8 +58,8 @@ class Batch:
 
 
 class Forwarder:
-    """A `consumers.Consumer` over one InfluxDB. ``connect`` is asked again after each trouble, so that a new token is
-    taken; ``letters`` is a connection of its own to the journal."""
+    """A `consumers.Consumer` over the InfluxDB ``whose`` cursors these are. ``connect`` is asked again after each
+    trouble, so that a new token is taken; ``letters`` is a connection of its own to the journal."""
 
     name = NAME
     feeds: Sequence[str] = FEEDS
@@ -68,22 +69,24 @@ class Forwarder:
         *,
         letters: Journal,
         state: State,
+        whose: str,
         connect: Callable[[], Post],
         now_ms: Callable[[], int],
         lines: int = LINES,
     ) -> None:
-        self._letters, self._state, self._connect, self._now_ms, self._lines = letters, state, connect, now_ms, lines
+        self._letters, self._state, self._whose, self._now_ms = letters, state, whose, now_ms
+        self._connect, self._lines = connect, lines
         self._post: Post | None = None
         self._encoder = Encoder()
         self._sender = ThreadPoolExecutor(1, thread_name_prefix="influx")
 
     def cursor(self, feed: str) -> int:
         """As the file beside the journal keeps it."""
-        return self._state.cursor(f"{self._letters.name}:{feed}")
+        return self._state.cursor(feed_key(self._letters.name, self._whose, feed))
 
     def take(self, feed: str, rows: Sequence[Entry] | Sequence[DerivedEntry], last_id: int) -> None:
         """Sends one batch while the next is made. Unavailable: the cursor stands after the last that was kept."""
-        key = f"{self._letters.name}:{feed}"
+        key = feed_key(self._letters.name, self._whose, feed)
         at, going = self._state.cursor(key), None
         try:
             post = self._post = self._post or self._connect()
@@ -178,6 +181,11 @@ class Forwarder:
         return 1
 
 
+def feed_key(journal: str, whose: str, feed: str) -> str:
+    """What a cursor is called: it is of one journal and one InfluxDB, so that another of either is begun anew."""
+    return f"{journal}:{whose}:{feed}"
+
+
 def _deliver(post: Post, batch: Batch) -> Sent:
     """In the sender's thread. Unavailable: some of it may be kept."""
     all_sent = Sent()
@@ -195,15 +203,12 @@ def _probe(line: str) -> str:
 
 
 def register(data: Path) -> None:
-    """From now on the journal keeps what InfluxDB has not got yet. Before any pruning."""
-    journal = Journal(data / "journal.db")
-    try:
-        with journal.transaction():
-            for feed in FEEDS:
-                if f"{NAME}:{feed}" not in journal.cursors():
-                    journal.move(f"{NAME}:{feed}", 0)
-    finally:
-        journal.close()
+    """From now on the journal keeps what InfluxDB has not got yet. Called before anything is pruned."""
+    with closing(Journal(data / "journal.db")) as journal, journal.transaction():
+        known = journal.cursors()
+        for feed in FEEDS:
+            if f"{NAME}:{feed}" not in known:
+                journal.move(f"{NAME}:{feed}", 0)
 
 
 def main(argv: Sequence[str] = sys.argv) -> int:
@@ -211,28 +216,33 @@ def main(argv: Sequence[str] = sys.argv) -> int:
     end_with(int(argv[2]))
     set_up("info", sys.stdout)
     data = Path(argv[1])
-    journal, letters = Journal(data / "journal.db"), Journal(data / "journal.db")
-    forwarder = Forwarder(
-        letters=letters,
-        state=State(state_path(influx.folder(data))),
-        connect=partial(_connect, data),
-        now_ms=lambda: time.time_ns() // 1_000_000,
-    )
-    loop = Loop(journal, [forwarder], rows=ROWS)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: loop.stop())
-    loop.run()
-    forwarder.close()
-    letters.close()
-    journal.close()
+    try:
+        settings = influx.load(data)
+    except influx.ServerError as exc:
+        log.error("influx_settings", extra={"why": str(exc)})
+        return 1
+    if settings is None:
+        log.error("influx_settings", extra={"why": "no InfluxDB is known here"})
+        return 1
+    with closing(Journal(data / "journal.db")) as journal, closing(Journal(data / "journal.db")) as letters:
+        forwarder = Forwarder(
+            letters=letters,
+            state=State(state_path(influx.folder(data))),
+            whose=settings.identity,
+            connect=partial(_connect, settings),
+            now_ms=lambda: time.time_ns() // 1_000_000,
+        )
+        loop = Loop(journal, [forwarder], rows=ROWS)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: loop.stop())
+        loop.run()
+        forwarder.close()
     return 0
 
 
-def _connect(data: Path) -> Post:
+def _connect(settings: influx.Settings) -> Post:
+    """With what its file holds now. Unavailable: it cannot be read."""
     try:
-        settings = influx.load(data)
-        if settings is None:
-            raise Unavailable("no InfluxDB is known here: balise influx init")
         return open_post(settings.writer())
     except influx.ServerError as exc:
         raise Unavailable(str(exc)) from exc

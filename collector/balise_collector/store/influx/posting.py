@@ -51,16 +51,16 @@ class Post(Protocol):
         """Let go of the connection."""
 
 
-def open_post(server: Server) -> Post:
-    """As the server's version likes it."""
-    return _ClientPost(server) if server.org else _HttpPost(server)
+def open_post(server: Server, *, answer_s: float = ANSWER_S) -> Post:
+    """As the server's version likes it. ``answer_s``: how long an answer is waited for."""
+    return _ClientPost(server, answer_s) if server.org else _HttpPost(server, answer_s)
 
 
 class _HttpPost:
     """`/write` of 1.x, which 2.x and 3 also understand."""
 
-    def __init__(self, server: Server) -> None:
-        self._http, self._database = Http(server), server.database
+    def __init__(self, server: Server, answer_s: float) -> None:
+        self._http, self._database = Http(server, answer_s=answer_s), server.database
         self._zip = _is_far(server)
 
     def post(self, retention: Retention, body: bytes) -> None:
@@ -78,8 +78,8 @@ class _HttpPost:
 class _ClientPost:
     """`/api/v2/write` through influxdb-client."""
 
-    def __init__(self, server: Server) -> None:
-        self._server, self._zip = server, _is_far(server)
+    def __init__(self, server: Server, answer_s: float) -> None:
+        self._server, self._answer_s, self._zip = server, answer_s, _is_far(server)
         self._where = urlsplit(server.url).netloc
         self._client: InfluxDBClient | None = None
 
@@ -113,7 +113,7 @@ class _ClientPost:
         """Compressed here where it is: the library knows level 9 only, ten times as dear."""
         from influxdb_client.client.influxdb_client import InfluxDBClient
 
-        server, timeouts_ms = self._server, (int(CONNECT_S * 1_000), int(ANSWER_S * 1_000))
+        server, timeouts_ms = self._server, (int(CONNECT_S * 1_000), int(self._answer_s * 1_000))
         self._client = InfluxDBClient(server.url, token=server.credential, org=server.org, timeout=timeouts_ms)
         if self._zip:
             self._client.api_client.set_default_header("Content-Encoding", "gzip")  # type: ignore[no-untyped-call]

@@ -70,7 +70,7 @@ class InfluxReader:
         return dict(sorted(hours.items()))
 
     def measurements(self) -> set[str]:
-        """Names of all that is in the database, ours or not."""
+        """Names of what is in the database, ours or not; 2.x names those of its default bucket only."""
         found = self._asking.all(["SHOW MEASUREMENTS"])[0]
         return {str(row[0]) for series in found for row in series["values"]}
 

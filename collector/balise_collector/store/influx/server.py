@@ -6,6 +6,7 @@ Rule 1: what speaks for us is in a file of mode 0600, never in a configuration, 
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass, field
@@ -71,6 +72,15 @@ class Settings:
     def reader(self) -> Server:
         """As one who reads. ServerError: its file."""
         return self._server(self.read_file or self.write_file)
+
+    @property
+    def identity(self) -> str:
+        """What a cursor is of: another address or database has got nothing yet."""
+        return hashlib.sha256(f"{self.url} {self.database} {self.org}".encode()).hexdigest()[:12]
+
+    def is_same(self, other: Settings | None) -> bool:
+        """Whether they mean one database."""
+        return other is not None and self.identity == other.identity
 
     def _server(self, file: str) -> Server:
         return Server(url=self.url, database=self.database, org=self.org, credential=read_credential(file))

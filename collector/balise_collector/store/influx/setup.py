@@ -16,6 +16,7 @@ from http import HTTPStatus
 from typing import Any, Literal, NamedTuple
 
 from balise_agent.catalogue import RETENTION_DAYS, Retention
+from balise_collector.store import Unavailable
 from balise_collector.store.influx.asking import Asking, identifier, text
 from balise_collector.store.influx.http import Http, words
 from balise_collector.store.influx.server import DEFAULT_POLICY, Server, ServerError, policy
@@ -54,6 +55,16 @@ def grant(server: Server, known: Mapping[Role, str]) -> Done:
     """Makes who may write and who may read, of what `prepare` made. ``known``: credentials that are kept here."""
     with closing(_open(server)) as opened:
         return opened.grant(known)
+
+
+def asks_nobody(server: Server) -> bool:
+    """Whether a 1.x lets anybody in: without a word of who asks it shows what it has."""
+    with closing(Asking(Server(url=server.url))) as asking:
+        try:
+            asking.all(["SHOW DATABASES"], database="")
+        except Unavailable:
+            return False
+    return True
 
 
 def _open(server: Server) -> _Buckets | _Policies:
