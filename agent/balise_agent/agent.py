@@ -24,7 +24,7 @@ from importlib import metadata
 from typing import Any
 
 from balise_agent import codec, remote_config, service
-from balise_agent.clock import SystemClock
+from balise_agent.clock import Clock, SystemClock
 from balise_agent.config import AgentConfig
 from balise_agent.contract import Ack, Command, Config, Presence, Record
 from balise_agent.delivery import Delivery
@@ -66,9 +66,10 @@ def run(config: AgentConfig) -> int:
 class Agent:
     """The parts of one agent and what passes between them."""
 
-    def __init__(self, config: AgentConfig, identity: Identity) -> None:
+    def __init__(self, config: AgentConfig, identity: Identity, clock: Clock | None = None) -> None:
+        """``clock``: None is the kernel's."""
         self._base, self._config, self._identity = config, config, identity
-        self._clock = SystemClock(trust=config.agent.clock == "trust")
+        self._clock = clock or SystemClock(trust=config.agent.clock == "trust")
         self._on_disk = OutboxThread(config.state_dir / "outbox.db", boot=identity.boot, clock=self._clock)
         self._delivery = Delivery(window=WINDOW, rng=random.Random())
         self._line = LineLock()

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import sqlite3
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -28,25 +24,9 @@ from balise_collector.store.chunks import open_reader
 from tests.faults.clocks import HandClock
 from tests.faults.messages import home_of, messages, values
 from tests.faults.small_disk import fill, is_full, make_room, small_disk
-
-WAIT_S = 60.0
+from tests.faults.waiting import status, until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small file system: run it as root, as CI does")
-
-
-def until(is_so: Callable[[], bool], what: str) -> None:
-    end_s = time.monotonic() + WAIT_S
-    while not is_so():
-        assert time.monotonic() < end_s, f"not after {WAIT_S:.0f} s: {what}"
-        time.sleep(0.1)
-
-
-def status(programs: Programs) -> dict[str, Any]:
-    command = [sys.executable, "-m", "balise_collector.entry", "status", "--json", "--data", str(programs.data)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.stdout, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
 
 
 @pytest.fixture
