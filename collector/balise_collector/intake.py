@@ -58,6 +58,11 @@ class Broker:
     tls: ssl.SSLContext | None = None
 
 
+def backoff_after_s(backoff_s: float, *, was_open: bool) -> float:
+    """The longest wait after a session, from the one before it."""
+    return BACKOFF_S[0] if was_open else min(backoff_s * 2, BACKOFF_S[1])
+
+
 class Intake:
     """Runs until `stop`. ``on_connected`` is called in its thread at each new session (configurations are published
     again)."""
@@ -82,7 +87,7 @@ class Intake:
         backoff_s = BACKOFF_S[0]
         while not self._stop.is_set():
             was_open = self._session()
-            backoff_s = BACKOFF_S[0] if was_open else min(backoff_s * 2, BACKOFF_S[1])
+            backoff_s = backoff_after_s(backoff_s, was_open=was_open)
             if not self._stop.is_set():
                 log.warning("broker_lost", extra={"why": self.why or "closed", "again_s": round(backoff_s, 1)})
                 self._stop.wait(random.uniform(backoff_s / 2, backoff_s))
