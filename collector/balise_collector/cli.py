@@ -20,9 +20,10 @@ for name, part in (
     ("probes", probes.app),
     ("broker", broker.app),
     ("dead-letters", dead_letters.app),
+    ("target", target.app),
 ):
     app.add_typer(part, name=name)
-for command in (demo.demo, serve.serve, status.status, status.command, target.target):
+for command in (demo.demo, serve.serve, status.status, status.command):
     app.command()(command)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 AGENT = ROOT / "agent/balise_agent"
-SOURCES = [*AGENT.glob("probes/*.py"), *AGENT.glob("net/*.py"), AGENT / "runner.py"]
+SOURCES = [*AGENT.glob("probes/*.py"), *AGENT.glob("net/**/*.py"), AGENT / "runner.py"]
 REASON = re.compile(r"[a-z][a-z0-9_]{1,47}")
 CALLS = {"failed", "skipped", "_FetchError"}
 NAMES = re.compile(r"(reason|fault|refused|_RCODES|_REASONS.*)")

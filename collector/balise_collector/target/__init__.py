@@ -1,4 +1,5 @@
-"""What do probes measure against? A reflector of STAMP, a web server of one small object, and the DNS of one zone.
+"""What do probes measure against? A reflector of STAMP, a web server of one small object, the DNS of one zone,
+and streams of random bytes.
 
 Rule 1: no answer over UDP is worth forging a sender for: STAMP's is as long as its question, DNS's three times at most.
 Rule 2: no client is kept: neither an address nor a name that was asked for is stored or logged.
@@ -18,9 +19,10 @@ from balise_agent.net import stamp
 from balise_collector.target.datagrams import ask_for_ancillary
 from balise_collector.target.dns import DNS_PORT, Responder, Zone, make_zone
 from balise_collector.target.reflector import Reflector
+from balise_collector.target.throughput import Throughput
 from balise_collector.target.web import LIMITS, Limits, accept
 
-__all__ = ["DNS_PORT", "STAMP_PORT", "Limits", "Ports", "Zone", "make_zone", "serve_target"]
+__all__ = ["DNS_PORT", "STAMP_PORT", "Limits", "Ports", "Throughput", "Zone", "make_zone", "serve_target"]
 
 STAMP_PORT = stamp.PORT
 
@@ -46,6 +48,7 @@ async def serve_target(
     limits: Limits = LIMITS,
     zone: Zone | None = None,
     dns_port: int = DNS_PORT,
+    throughput: Throughput | None = None,
 ) -> None:
     """Serve until ``stop``; port 0 lets the kernel choose, ``ready`` says which. ``::`` listens for IPv4 too."""
     with contextlib.ExitStack() as closing:
@@ -56,7 +59,10 @@ async def serve_target(
         _answer(udp, Reflector(udp).readable, closing)
         if dns is not None and zone is not None:
             _answer(dns, Responder(dns, zone).readable, closing)
-        accepting = asyncio.create_task(accept(web, tls, limits))
+        if throughput is not None:
+            throughput.udp_port = _port(udp)
+            closing.callback(throughput.close)
+        accepting = asyncio.create_task(accept(web, tls, limits, throughput))
         try:
             ready(Ports(http=_port(web), udp=_port(udp), dns=None if dns is None else _port(dns)))
             await _first_of(stop.wait(), accepting)

@@ -1,25 +1,27 @@
 """What does the target say to HTTP? One empty answer and one small object, to so many clients and no more.
 
+What is for a throughput test goes to `throughput`.
+
 Rule: any bytes are borne. What is no request is told so, what is slow, too long or too much is closed.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import hashlib
-import re
 import socket
 import ssl
 from dataclasses import dataclass
+
+from balise_collector.target.requests import Request, parse
+from balise_collector.target.throughput import Stream, Throughput
 
 MAX_HEAD_BYTES = 8_192
 SMALL_BYTES = (
     10_240  # fits the first congestion window (RFC 6928: 10 segments): one round trip, whatever the line's rate
 )
-
-_REQUEST_LINE = re.compile(rb"([A-Z]{1,16}) ([!-~]{1,2048}) HTTP/1\.([01])")
-_HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\0\r\n]*)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +35,8 @@ class Limits:
 
 LIMITS = Limits()
 
+_UNREAD_PARTS = 64  # of 8 kB, then a reset is what it gets
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
@@ -44,20 +48,14 @@ class Answer:
 
 def answer_request(head: bytes) -> Answer:
     """The answer to a request's head, without its empty line; any bytes get one."""
-    lines = head.split(b"\r\n")
-    request = _REQUEST_LINE.fullmatch(lines[0])
-    headers = [_HEADER.fullmatch(line) for line in lines[1:]]
-    if request is None or None in headers:
-        return _answer(b"400 Bad Request", close=True)
-    named = {match[1].lower(): match[2].strip().lower() for match in headers if match}
-    if b"transfer-encoding" in named or named.get(b"content-length", b"0") != b"0":
+    request = parse(head)
+    if isinstance(request, bytes):
+        return _answer(request, close=True)
+    if request.length:
         return _answer(b"413 Content Too Large", close=True)  # nothing here takes a body
-    if request[3] == b"1" and b"host" not in named:  # RFC 9112 § 3.2
-        return _answer(b"400 Bad Request", close=True)
-    close = request[3] == b"0" or b"close" in named.get(b"connection", b"")
-    if request[1] not in (b"GET", b"HEAD"):
-        return _answer(b"405 Method Not Allowed", b"Allow: GET, HEAD\r\n", close=close)
-    return _found(request[2].partition(b"?")[0], head_only=request[1] == b"HEAD", close=close)
+    if request.method not in (b"GET", b"HEAD"):
+        return _answer(b"405 Method Not Allowed", b"Allow: GET, HEAD\r\n", close=request.close)
+    return _found(request.path, head_only=request.method == b"HEAD", close=request.close)
 
 
 def _found(path: bytes, *, head_only: bool, close: bool) -> Answer:
@@ -80,8 +78,10 @@ def _answer(status: bytes, headers: bytes = b"", body: bytes = b"", *, close: bo
 _SMALL = b"".join(hashlib.sha256(b"balise %d" % i).digest() for i in range(SMALL_BYTES // 32))
 
 
-async def accept(listener: socket.socket, tls: ssl.SSLContext | None, limits: Limits) -> None:
-    """Take connections, so many at once, those in their TLS handshake too."""
+async def accept(
+    listener: socket.socket, tls: ssl.SSLContext | None, limits: Limits, throughput: Throughput | None = None
+) -> None:
+    """Take connections, so many at once, those in their TLS handshake too. Throughput is for plain HTTP alone."""
     loop = asyncio.get_running_loop()
     free = asyncio.Semaphore(limits.connections)
     try:
@@ -94,7 +94,8 @@ async def accept(listener: socket.socket, tls: ssl.SSLContext | None, limits: Li
                     free.release()
                     await _bear(exc)
                     continue
-                connections.create_task(_serve(sock, tls, limits)).add_done_callback(lambda _: free.release())
+                serving = _serve(sock, tls, limits) if tls else _serve_plain(sock, limits, throughput)
+                connections.create_task(serving).add_done_callback(lambda _: free.release())
     finally:
         listener.close()
 
@@ -107,8 +108,71 @@ async def _bear(exc: OSError) -> None:
         raise exc
 
 
-async def _serve(sock: socket.socket, tls: ssl.SSLContext | None, limits: Limits) -> None:
-    """One connection, from its handshake to its end."""
+async def _serve_plain(sock: socket.socket, limits: Limits, throughput: Throughput | None) -> None:
+    """One connection without TLS, on its own socket: a stream's goes to a thread."""
+    loop = asyncio.get_running_loop()
+    buffer = bytearray()
+    try:
+        for _ in range(limits.requests):
+            async with asyncio.timeout(limits.request_s):
+                head = await _read_head(sock, buffer)
+                answer = _answer_plain(head, sock, throughput)
+                if isinstance(answer, Answer):
+                    await loop.sock_sendall(sock, answer.data)
+            if throughput is not None and isinstance(answer, Stream):
+                await throughput.run(answer, socket.socket(fileno=sock.detach()), len(buffer))
+                return
+            if not isinstance(answer, Answer) or answer.close:
+                break
+        await _end(sock, limits)
+    except (OSError, EOFError, TimeoutError, asyncio.LimitOverrunError):
+        return  # it was slow, too long or cut off: closed without a word
+    finally:
+        sock.close()
+
+
+def _answer_plain(head: bytes, sock: socket.socket, throughput: Throughput | None) -> Answer | Stream:
+    request = parse(head)
+    if throughput is None or not isinstance(request, Request):
+        return answer_request(head)
+    told = throughput.answer(request, str(sock.getpeername()[0]))
+    if told is None:
+        return answer_request(head)
+    if isinstance(told, Stream):
+        return told
+    # A body that is refused is not read either: the connection cannot go on.
+    headers = b"Cache-Control: no-store\r\n" + told.headers
+    return _answer(told.status, headers, told.body, close=request.close or request.length > 0)
+
+
+async def _read_head(sock: socket.socket, buffer: bytearray) -> bytes:
+    """The next request's head without its empty line; what follows stays in the buffer."""
+    loop = asyncio.get_running_loop()
+    while (end := buffer.find(b"\r\n\r\n")) < 0:
+        if len(buffer) > MAX_HEAD_BYTES:
+            raise asyncio.LimitOverrunError("a head without end", len(buffer))
+        part = await loop.sock_recv(sock, MAX_HEAD_BYTES)
+        if not part:
+            raise EOFError
+        buffer += part
+    head = bytes(buffer[:end])
+    del buffer[: end + 4]
+    return head
+
+
+async def _end(sock: socket.socket, limits: Limits) -> None:
+    """Close so that the last answer arrives: bytes that were not read would make it a reset (RFC 9112 § 9.6)."""
+    loop = asyncio.get_running_loop()
+    with contextlib.suppress(OSError, TimeoutError):
+        sock.shutdown(socket.SHUT_WR)
+        async with asyncio.timeout(limits.request_s):
+            for _ in range(_UNREAD_PARTS):
+                if not await loop.sock_recv(sock, MAX_HEAD_BYTES):
+                    return
+
+
+async def _serve(sock: socket.socket, tls: ssl.SSLContext, limits: Limits) -> None:
+    """One connection over TLS, from its handshake to its end."""
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(limit=MAX_HEAD_BYTES)
     protocol = asyncio.StreamReaderProtocol(reader)

@@ -1,0 +1,46 @@
+"""What does the child process that runs one test read and print?
+
+One JSON object on stdin (`decode_spec`), one on stdout: ``{"kind", "reason", "fields"}``. On a terminal, progress.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from balise_agent.net.throughput.dialogue import Peer
+from balise_agent.net.throughput.measure import Spec, measure
+
+
+def decode_spec(raw: Mapping[str, Any]) -> Spec:
+    """From the parent's JSON; it is ours, so a wrong one raises."""
+    peer = raw["peer"]
+    return Spec(
+        **{name: value for name, value in raw.items() if name != "peer"},
+        peer=Peer(family=peer["family"], address=tuple(peer["address"]), name=peer["name"]),
+    )
+
+
+def main() -> None:
+    """Runs the test."""
+    spec = decode_spec(json.loads(sys.stdin.readline()))
+    terminal = sys.stderr.isatty()
+    outcome, fields = measure(spec, _progress if terminal else _silence)
+    if terminal:
+        print("\r\033[K", end="", file=sys.stderr, flush=True)
+    print(json.dumps({"kind": outcome.kind, "reason": outcome.reason, "fields": fields}), flush=True)
+
+
+def _progress(direction: str, since_s: float, moved: int) -> None:
+    rate = moved * 8 / since_s / 1e6 if since_s > 0 else 0.0
+    print(f"\r\033[K{direction:<4} {since_s:4.1f} s  {rate:8.2f} Mbit/s", end="", file=sys.stderr, flush=True)
+
+
+def _silence(direction: str, since_s: float, moved: int) -> None:
+    """Nobody looks."""
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,162 @@
+"""What does a whole test say: rate each way, or latency under load?
+
+`throughput` measures rate under BBR, which a lossy line does not slow; `loaded` measures the queue under cubic, which
+BBR would keep short and hide.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from balise_agent.contract import OK, Outcome, Value, failed
+from balise_agent.net.throughput.dialogue import Peer, TroubleError
+from balise_agent.net.throughput.limits import VALIDITY, limited_by, worst
+from balise_agent.net.throughput.pings import Pings, open_pings
+from balise_agent.net.throughput.session import Flow, Say, Session, download, leased, upload
+from balise_agent.net.throughput.shape import SHAPES, Shape
+from balise_agent.net.throughput.streams import DRAIN_S
+
+IDLE_S = 1.0  # 50 echoes before anything is sent
+STRAGGLERS_S = 1.0  # the queue's last echoes
+RATE_CC = "bbr"
+QUEUE_CC = "cubic"
+
+Fields = dict[str, Value]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spec:
+    """What is to be measured. ``only``: down, up or both; contracts in bit/s, None: not known."""
+
+    kind: str
+    peer: Peer
+    shape: str = "light"
+    only: str = "both"
+    streams: int = 4
+    token: str = ""
+    contract_down_bps: float | None = None
+    contract_up_bps: float | None = None
+
+    @property
+    def contract(self) -> tuple[float | None, float | None]:
+        """Down and up."""
+        return self.contract_down_bps, self.contract_up_bps
+
+
+def measure(spec: Spec, say: Say, shapes: Mapping[str, Shape] = SHAPES) -> tuple[Outcome, Fields]:
+    """Outcome and fields; what was known before a failure is kept."""
+    fields: Fields = {"af": 6 if len(spec.peer.address) == 4 else 4}
+    try:
+        _KINDS[spec.kind](spec, say, shapes, fields)
+    except TroubleError as trouble:
+        return trouble.outcome, fields | trouble.fields
+    return OK, fields
+
+
+def throughput(spec: Spec, say: Say, shapes: Mapping[str, Shape], fields: Fields) -> None:
+    """Fills the fields of a `throughput` record."""
+    shape = shapes[spec.shape]
+    fields |= {"shape": spec.shape, "streams": spec.streams}
+    fields |= {"duration_ms": round(shape.duration_s * 1_000), "discard_ms": round(shape.discard_s * 1_000)}
+    limits = []
+    with leased(spec.peer, spec.shape, spec.token, spec.contract, spec.streams, say) as session:
+        fields["role"] = session.lease.role
+        for direction, contract_bps in zip(("down", "up"), spec.contract, strict=True):
+            if spec.only in ("both", direction):
+                flow = _flow(session, direction, shape)
+                fields |= _figures(direction, flow)
+                limits.append(limited_by(replace(flow.evidence, contract_bps=contract_bps)))
+                limit = worst(limits)
+                fields |= {"limited_by": limit, "validity": VALIDITY[limit]}
+
+
+def loaded(spec: Spec, say: Say, shapes: Mapping[str, Shape], fields: Fields) -> None:
+    """Fills the fields of a `loaded` record."""
+    shape = shapes["loaded"]
+    with leased(spec.peer, "loaded", spec.token, spec.contract, spec.streams, say) as session:
+        fields["role"] = session.lease.role
+        try:
+            pings = open_pings(spec.peer, session.lease.udp_port)
+        except OSError:
+            raise TroubleError(failed("send_failed")) from None
+        try:
+            fields |= _idle(pings)
+            for direction in ("down", "up"):
+                if spec.only in ("both", direction):
+                    fields |= _under_load(session, direction, shape, pings, int(fields["idle_p50_us"]))
+        finally:
+            pings.close()
+
+
+def percentile(ordered: list[int], percent: int) -> int:
+    """Nearest rank; ``ordered`` is sorted and not empty."""
+    return ordered[max(0, -(-len(ordered) * percent // 100) - 1)]
+
+
+def rpm(ordered_us: list[int]) -> int:
+    """Round trips a minute: 60 s over the mean of all but the slowest 5 % (draft-ietf-ippm-responsiveness, § 4.3.1)."""
+    kept = ordered_us[: max(1, len(ordered_us) * 95 // 100)]
+    return round(60e6 / max(1.0, sum(kept) / len(kept)))
+
+
+def _flow(session: Session, direction: str, shape: Shape) -> Flow:
+    return download(session, shape, RATE_CC) if direction == "down" else upload(session, shape, (RATE_CC,))
+
+
+def _figures(direction: str, flow: Flow) -> Fields:
+    figures: dict[str, Value | None] = {
+        "bps": flow.summary.bps,
+        "p5_bps": flow.summary.p5_bps,
+        "p95_bps": flow.summary.p95_bps,
+        "bytes": flow.summary.bytes,
+        "cc": flow.cc,
+        "retrans_ratio": None if flow.retrans_ratio is None else round(flow.retrans_ratio, 6),
+        "min_rtt_us": flow.min_rtt_us,
+        "srtt_us": flow.srtt_us,
+        "share_min": round(flow.summary.share_min, 4),
+        "share_max": round(flow.summary.share_max, 4),
+        "counter": flow.counter,
+        "counter_gap_ratio": round(flow.gap_ratio, 6),
+        "iface_bytes": flow.iface_bytes,
+    }
+    return {f"{direction}_{name}": value for name, value in figures.items() if value is not None}
+
+
+def _idle(pings: Pings) -> Fields:
+    start_s = time.monotonic()
+    _turn_until(pings.turn, start_s + IDLE_S)
+    _turn_until(pings.take, start_s + IDLE_S + STRAGGLERS_S / 2)
+    answered, _lost = pings.between(start_s, start_s + IDLE_S)
+    if not answered:
+        raise TroubleError(failed("no_answer"))
+    return {"idle_p50_us": percentile(answered, 50), "rpm_method": pings.method}
+
+
+def _under_load(session: Session, direction: str, shape: Shape, pings: Pings, idle_p50_us: int) -> Fields:
+    if direction == "down":
+        flow = download(session, shape, QUEUE_CC, pings.turn)
+    else:
+        flow = upload(session, shape, (QUEUE_CC, "reno"), pings.turn)
+    _turn_until(pings.take, time.monotonic() + STRAGGLERS_S)
+    start_s = flow.loaded_from_s + shape.discard_s
+    answered, lost = pings.between(start_s, start_s + shape.duration_s)
+    if not answered:
+        raise TroubleError(failed("no_answer"))
+    p50_us = percentile(answered, 50)
+    figures: Fields = {"loaded_p50_us": p50_us, "loaded_p95_us": percentile(answered, 95)}
+    figures |= {"delta_us": p50_us - idle_p50_us, "rpm": rpm(answered), "lost": lost, "cc": flow.cc}
+    return {f"{direction}_{name}": value for name, value in figures.items()}
+
+
+def _turn_until(turn: Callable[[], None], end_s: float) -> None:
+    while time.monotonic() < end_s:
+        turn()
+        time.sleep(DRAIN_S)
+
+
+_KINDS: dict[str, Callable[[Spec, Say, Mapping[str, Shape], Fields], None]] = {
+    "throughput": throughput,
+    "loaded": loaded,
+}

@@ -1,0 +1,226 @@
+"""How is one direction of a test run against a target that gave a lease?
+
+Rule 1: what a direction carried is counted where it arrives: down here, up by the target, whose report says so.
+Rule 2: whatever happens, streams are reset and the lease is given back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+
+from balise_agent.contract import failed
+from balise_agent.net.throughput import dialogue, tcp_info
+from balise_agent.net.throughput.dialogue import Lease, Peer, Report, TroubleError
+from balise_agent.net.throughput.limits import Evidence
+from balise_agent.net.throughput.machine import Link, Moment, link_of, machine_share, moment, process_share
+from balise_agent.net.throughput.shape import MOST_BYTES, Shape
+from balise_agent.net.throughput.streams import DRAIN_S, Each, Payload, Receiver, Sender, nothing
+from balise_agent.net.throughput.window import Reading, Summary, count, idle_share, shut_share, summarise
+
+UPLOAD_MORE_S = 0.5  # the target's window begins with the first byte there, and ends before the last
+_IP_TCP_BYTES = {4: 66, 6: 86}  # headers of a segment with timestamps, Ethernet's too
+
+Say = Callable[[str, float, int], None]
+"""Told of each sample: direction, seconds since its start, bytes so far."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flow:
+    """One direction, measured. ``loaded_from_s``: when its streams began, on this probe's clock."""
+
+    summary: Summary
+    cc: str
+    counter: str
+    gap_ratio: float
+    retrans_ratio: float | None
+    min_rtt_us: int | None
+    srtt_us: int | None
+    iface_bytes: int | None
+    evidence: Evidence
+    loaded_from_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """A lease in use."""
+
+    peer: Peer
+    lease: Lease
+    streams: int
+    link: Link | None
+    say: Say
+
+    @property
+    def af(self) -> int:
+        """4 or 6."""
+        return 6 if len(self.peer.address) == 4 else 4
+
+
+@contextmanager
+def leased(
+    peer: Peer, shape: str, token: str, contract: tuple[float | None, float | None], streams: int, say: Say
+) -> Iterator[Session]:
+    """The line's turn, given back at the end. `TroubleError`: it was not given."""
+    wanted = {"shape": shape, "token": token, "down_bps": contract[0], "up_bps": contract[1]}
+    query = {name: value for name, value in wanted.items() if value}
+    lease = dialogue.decode_lease(dialogue.ask(peer, "POST", "/lease", query))
+    with dialogue.connect(peer) as sock:
+        link = link_of(sock.getsockname()[0])
+    try:
+        yield Session(peer=peer, lease=lease, streams=streams, link=link, say=say)
+    finally:
+        with contextlib.suppress(TroubleError):  # it ends by itself
+            dialogue.ask(peer, "POST", "/release", {"lease": lease.id})
+
+
+def download(session: Session, shape: Shape, cc: str, each: Each = nothing) -> Flow:
+    """From the target to here, which sends by ``cc`` if it can."""
+    query = {"bytes": MOST_BYTES, "lease": session.lease.id, "cc": cc}
+    receiver = Receiver()
+    with ExitStack() as closing:
+        closing.callback(receiver.close)
+        socks = [closing.enter_context(dialogue.connect(session.peer)) for _ in range(session.streams)]
+        for sock in socks:
+            sock.sendall(dialogue.request("GET", "/garbage", session.peer, query))
+        for sock in socks:
+            dialogue.read_head(sock)
+            receiver.add(sock)
+        before, begun_s = moment(session.link), time.monotonic()
+
+        def over(now_s: float) -> bool:
+            since_s = receiver.started_s
+            late = since_s is None and now_s - begun_s > dialogue.ANSWER_S
+            return receiver.open == 0 or late or (since_s is not None and now_s - since_s >= shape.lasts_s)
+
+        receiver.run(over, _told(session, "down", receiver.readings, each))
+        after = moment(session.link)
+        ended_early = receiver.open == 0
+    counted = count(receiver.readings)
+    summary = summarise(counted.samples, shape.discard_s, shape.duration_s)
+    report = _report(session, "down")
+    if summary is None:
+        raise TroubleError(failed("closed_early" if ended_early else "stalled"))
+    own = sum(i.bytes_received + i.data_segs_in * _IP_TCP_BYTES[session.af] for i in receiver.readings[-1].streams)
+    flow = _flow(session, summary, report.sent, (before, after), own)
+    evidence = replace(
+        flow.evidence,
+        window_shut=shut_share(report.sent, shape.discard_s),
+        server_late=idle_share(report.sent, shape.discard_s),
+        server_share=report.server_share,
+    )
+    return replace(
+        flow,
+        cc=report.cc,
+        counter=counted.counter,
+        gap_ratio=counted.gap_ratio,
+        evidence=evidence,
+        loaded_from_s=receiver.started_s or begun_s,
+    )
+
+
+def upload(session: Session, shape: Shape, cc: tuple[str, ...], each: Each = nothing) -> Flow:
+    """From here to the target; ``cc``: what to send by, the first that this user may."""
+    query = {"lease": session.lease.id}
+    payload = Payload()
+    sender = Sender(payload)
+    with ExitStack() as closing:
+        closing.callback(payload.close)
+        socks = [closing.enter_context(dialogue.connect(session.peer, cc)) for _ in range(session.streams)]
+        closing.callback(sender.stop)
+        used = tcp_info.congestion(socks[0])
+        before, begun_s = moment(session.link), time.monotonic()
+        end_s = begun_s + shape.lasts_s + UPLOAD_MORE_S
+        for sock in socks:
+            sock.sendall(dialogue.request("POST", "/upload", session.peer, query, length=MOST_BYTES))
+            sender.add(sock, MOST_BYTES, deadline_s=end_s, ended=lambda _: None)
+        every_s = 0.1 if each is nothing else DRAIN_S
+        told = _told(session, "up", sender.readings, each)
+        sender.run(lambda now_s: now_s >= end_s or sender.open == 0, told, every_s)
+        after = moment(session.link)
+        if sender.open == 0 and after.at_s < end_s:
+            dialogue.read_head(socks[0])  # says why, if it does
+            raise TroubleError(failed("closed_early"))
+    report = _report(session, "up")
+    summary = summarise(report.samples, shape.discard_s, shape.duration_s)
+    if summary is None:
+        raise TroubleError(failed("stalled"))
+    own = sum(round(i.bytes_sent * (1 + _IP_TCP_BYTES[session.af] / 1_400)) for i in sender.readings[-1].streams)
+    flow = _flow(session, summary, tuple(sender.readings), (before, after), own, sent_here=True)
+    evidence = replace(
+        flow.evidence,
+        ran_dry=idle_share(sender.readings, shape.discard_s),
+        server_late=shut_share(sender.readings, shape.discard_s),
+        server_share=report.server_share,
+    )
+    return replace(
+        flow, cc=used, counter=report.counter, gap_ratio=report.gap_ratio, evidence=evidence, loaded_from_s=begun_s
+    )
+
+
+def _told(session: Session, direction: str, readings: list[Reading], each: Each) -> Each:
+    """``each``, and the listener told of each new sample."""
+    seen = 0
+
+    def turn() -> None:
+        nonlocal seen
+        each()
+        if len(readings) > seen:
+            seen = len(readings)
+            last = readings[-1]
+            moved = sum(max(i.bytes_received, i.bytes_acked) for i in last.streams)
+            session.say(direction, last.at_s - readings[0].at_s, moved)
+
+    return turn
+
+
+def _moved(before: int | None, after: int | None) -> int | None:
+    return None if before is None or after is None else after - before
+
+
+def _report(session: Session, direction: str) -> Report:
+    told = dialogue.ask(session.peer, "GET", "/report", {"lease": session.lease.id, "direction": direction})
+    return dialogue.decode_report(told)
+
+
+def _flow(
+    session: Session,
+    summary: Summary,
+    sent: tuple[Reading, ...],
+    moments: tuple[Moment, Moment],
+    own: int,
+    *,
+    sent_here: bool = False,
+) -> Flow:
+    before, after = moments
+    iface = _moved(before.tx, after.tx) if sent_here else _moved(before.rx, after.rx)
+    known = session.link is not None and not session.link.forwards
+    last = sent[-1].streams if sent else ()
+    out = sum(i.bytes_sent for i in last)
+    rtts = sorted(i.rtt_us for i in last if i.rtt_us)
+    least = [i.min_rtt_us for i in last if i.min_rtt_us]
+    loss = sum(i.bytes_retrans for i in last) / out if out else None
+    evidence = Evidence(
+        bps=summary.bps,
+        wifi=None if session.link is None else session.link.wifi,
+        link_bps=None if session.link is None else session.link.bps,
+        process_cpu=process_share(before, after),
+        machine_cpu=machine_share(before, after),
+        foreign_bps=None if iface is None else max(0, iface - own) * 8 / (after.at_s - before.at_s),
+        loss_ratio=loss,
+    )
+    return Flow(
+        summary=summary,
+        cc="unknown",
+        counter="segments",
+        gap_ratio=0.0,
+        retrans_ratio=loss,
+        min_rtt_us=min(least, default=None),
+        srtt_us=rtts[len(rtts) // 2] if rtts else None,
+        iface_bytes=iface if known else None,
+        evidence=evidence,
+        loaded_from_s=before.at_s,
+    )

@@ -1,0 +1,31 @@
+"""How long does a heavy test last, and over how many streams?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+STREAMS = 4  # 4 x 1 s + 3 s reads within 1 % to 40 ms of round trip; BEREC's number too
+MOST_STREAMS = 8
+SAMPLE_S = 0.1
+MOST_BYTES = 1 << 36
+"""Asked for on one connection: 64 GB, more than a full test takes at 10 Gbit/s. Time ends it, not size."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """``discard_s`` of the streams' start, which no figure has, then ``duration_s`` that the figure is of."""
+
+    discard_s: float
+    duration_s: float
+
+    @property
+    def lasts_s(self) -> float:
+        """Of one direction."""
+        return self.discard_s + self.duration_s
+
+
+SHAPES: dict[str, Shape] = {
+    "light": Shape(discard_s=1.0, duration_s=3.0),
+    "full": Shape(discard_s=3.0, duration_s=10.0),  # BEREC BoR (17) 178
+    "loaded": Shape(discard_s=0.5, duration_s=2.0),  # cubic fills 200 ms of queue in 0.5 s
+}

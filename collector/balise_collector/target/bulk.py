@@ -1,0 +1,176 @@
+"""How do bulk bytes leave and arrive, beside the event loop?
+
+Threads of their own: they sleep in the kernel, in sendfile() or between two drains, where the loop would wake for each
+packet. What they count, the lease's report says.
+
+Rule 1: so many streams at once, so long each, and no more. Rule 2: a stream that is over its time is reset.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from balise_agent.net.throughput.dialogue import Report
+from balise_agent.net.throughput.machine import Moment, machine_share, moment
+from balise_agent.net.throughput.streams import Payload, Receiver, Sender, reset_on_close
+from balise_agent.net.throughput.tcp_info import ask_congestion, congestion
+from balise_agent.net.throughput.window import count
+
+CONTROLS = ("bbr", "cubic")
+IDLE_S = 5.0  # an upload that brings nothing for so long is over
+_DONE = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s"
+_HEAD = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: %d\r\n"
+    b"Cache-Control: no-store\r\nContent-Encoding: identity\r\nConnection: close\r\n\r\n"
+)
+
+Ended = Callable[[], None]
+
+
+@dataclass(slots=True, kw_only=True)
+class _Body:
+    """An upload's stream: what is still to come of it, and when it must have."""
+
+    size: int
+    deadline_s: float
+    ended: Ended
+    seen: int = 0
+    seen_s: float = 0.0
+
+
+@dataclass(slots=True)
+class Streams:
+    """The streams of one lease, or of one connection without. ``lasts_s``: what each may take."""
+
+    payload: Payload
+    lasts_s: float
+    _cc: str = "unknown"
+    _sender: Sender | None = None
+    _receiver: Receiver | None = None
+    _bodies: dict[socket.socket, _Body] = field(default_factory=dict)
+    _started: Moment = field(default_factory=lambda: moment(None))
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _watching: bool = False
+    _draining: bool = False
+    _stopping: bool = False
+
+    def send(self, sock: socket.socket, size: int, cc: str, ended: Ended) -> None:
+        """``size`` random bytes, from a thread; the socket is this object's from now on."""
+        reset_on_close(sock)
+        ask_congestion(sock, (cc,) if cc in CONTROLS else CONTROLS)
+        self._cc = congestion(sock)
+        head = _HEAD % size
+
+        def end(whole: bool) -> None:
+            _close(sock, gently=whole)
+            ended()
+
+        with contextlib.suppress(OSError):  # the peer is gone: the thread finds out too
+            sock.send(head)
+        with self._lock:
+            fresh = self._sender is None or not self._watching
+            sender = self._sender = Sender(self.payload) if self._sender is None or fresh else self._sender
+            sender.add(sock, size, deadline_s=time.monotonic() + self.lasts_s, ended=end)
+            self._watching = True
+        if fresh:
+            threading.Thread(target=sender.run, args=(self._watched(sender),), daemon=True).start()
+
+    def receive(self, sock: socket.socket, size: int, early: int, ended: Ended) -> None:
+        """A body of ``size``, of which ``early`` bytes were read with the head; then the socket is closed."""
+        reset_on_close(sock)
+        sock.setblocking(False)
+        now_s = time.monotonic()
+        body = _Body(size=size - early, deadline_s=now_s + self.lasts_s, ended=ended, seen_s=now_s)
+        with self._lock:
+            self._bodies[sock] = body
+            fresh = self._receiver is None or not self._draining
+            receiver = self._receiver = Receiver() if self._receiver is None or fresh else self._receiver
+            receiver.add(sock)
+            self._draining = True
+        if fresh:
+            threading.Thread(target=self._drain, args=(receiver,), daemon=True).start()
+
+    def report(self, direction: str) -> Report:
+        """What was counted by now."""
+        share = machine_share(self._started, moment(None))
+        if direction == "down":
+            readings = () if self._sender is None else tuple(self._sender.readings)
+            return Report(cc=self._cc, sent=readings, server_share=share)
+        counted = count(() if self._receiver is None else tuple(self._receiver.readings))
+        return Report(samples=counted.samples, counter=counted.counter, gap_ratio=counted.gap_ratio, server_share=share)
+
+    def stop(self) -> None:
+        """Resets what runs; its threads end within some ms."""
+        self._stopping = True
+
+    def _watched(self, sender: Sender) -> Callable[[float], bool]:
+        """Sampled while there are streams; what comes after has a sender of its own."""
+
+        def over(_now_s: float) -> bool:
+            with self._lock:
+                if self._stopping:
+                    sender.halt()
+                self._watching = sender.open > 0 and not self._stopping
+                return not self._watching
+
+        return over
+
+    def _drain(self, receiver: Receiver) -> None:
+        receiver.run(self._drained, lambda: self._settle(receiver))
+        for sock in tuple(self._bodies) if self._stopping else ():
+            self._end(sock, b"", receiver)
+        receiver.close()
+
+    def _drained(self, _now_s: float) -> bool:
+        with self._lock:
+            self._draining = bool(self._bodies) and not self._stopping
+            return not self._draining
+
+    def _settle(self, receiver: Receiver) -> None:
+        """Ends what is whole, cut off, idle or late."""
+        now_s = time.monotonic()
+        for sock, body in tuple(self._bodies.items()):
+            got = receiver.drained[sock]
+            if got > body.seen:
+                body.seen, body.seen_s = got, now_s
+            if got >= body.size:
+                self._end(sock, b"%d" % got, receiver)
+            elif not receiver.is_open(sock) or now_s > body.deadline_s or now_s - body.seen_s > IDLE_S:
+                self._end(sock, b"", receiver)
+
+    def _end(self, sock: socket.socket, said: bytes, receiver: Receiver) -> None:
+        with self._lock:
+            body = self._bodies.pop(sock, None)
+        if body is None:
+            return
+        receiver.drop(sock)
+        if said:
+            with contextlib.suppress(OSError):
+                sock.send(_DONE % (len(said), said))
+        _close(sock, gently=bool(said))
+        body.ended()
+
+
+def _close(sock: socket.socket, *, gently: bool) -> None:
+    """Gently: what is queued still goes out."""
+    if gently:
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, bytes(8))
+            sock.shutdown(socket.SHUT_WR)
+    with contextlib.suppress(OSError):
+        sock.close()
+
+
+def interface_bps() -> float | None:
+    """The fastest interface that is up and says its speed; None where none does."""
+    speeds = []
+    for folder in Path("/sys/class/net").iterdir():
+        with contextlib.suppress(OSError, ValueError):
+            speeds.append(int((folder / "speed").read_text("ascii")))
+    return max((mbps * 1e6 for mbps in speeds if mbps > 0), default=None)
