@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import threading
 import tracemalloc
 import zlib
 from collections.abc import Iterator
@@ -366,6 +368,51 @@ def test_what_was_captured_of_another_is_kept_as_the_thief_s(ground: Ground) -> 
     assert ground.got_in() == {"new": 1}
     victim.delivers()
     assert ground.got_in() == {"new": 1}
+
+
+FLOOD = 10_000
+
+
+@pytest.mark.parametrize(
+    ("name", "qos", "count", "size", "outcomes"),
+    [
+        (OWN, 1, FLOOD, 200, {"dead_letter"}),
+        (OWN, 0, FLOOD, 200, {"dead_letter"}),
+        (OWN, 1, FLOOD // 20, 200_000, {"dead_letter"}),
+        (topic(A, "state"), 1, FLOOD, 200, {"bad_state"}),
+        (OTHERS, 1, FLOOD, 200, set()),
+        (CONTROL, 1, FLOOD, 200, set()),
+    ],
+    ids=["own", "own, QoS 0", "own, large", "own state", "another's", "$CONTROL"],
+)
+def test_while_one_floods_another_s_records_arrive(
+    ground: Ground, name: str, qos: int, count: int, size: int, outcomes: set[str]
+) -> None:
+    line = ground.session()
+    packets = b"".join(line.packet(name, b"\0" * size, qos=qos) for _ in range(count // 10))
+    sending = threading.Thread(target=line.sock.sendall, args=(packets * 10,))
+    sending.start()
+    for _ in range(5):
+        ground.honest.delivers()
+    sending.join(60)
+    line.ping()
+    assert ground.got_in().keys() - {"new"} == outcomes
+
+
+def test_who_does_not_listen_is_not_read_any_more(ground: Ground) -> None:
+    """Else the answers that it does not take would fill the broker's memory."""
+    line = ground.session()
+    line.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+    line.sock.settimeout(0.5)
+    packets = memoryview(line.packet("x", b"") * 1_000_000)
+    sent = 0
+    try:
+        while sent < len(packets):
+            sent += line.sock.send(packets[sent:])  # each may wait that long, not all of them together
+    except TimeoutError:
+        pass
+    assert sent < len(packets) / 2
+    assert ground.got_in() == {}
 
 
 # revoked

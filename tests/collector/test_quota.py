@@ -283,10 +283,11 @@ def test_a_broker_that_cannot_be_told_is_told_later(cutoffs: CutOffs, caplog: py
     watched.sends(P, 20_000)
     watched.look(times=2)
     assert (watched.cut, [one.probe for one in cutoffs.standing()]) == ([], [P])
-    assert {record.message for record in caplog.records} == {"probe_cut_off", "cut_off_not_told"}
+    assert [record.message for record in caplog.records] == ["probe_cut_off", "cut_off_not_told"]
+    assert watched.guard.fault == "it does not answer"
     watched.why_not = ""
     watched.look(times=2)
-    assert watched.cut == [P]
+    assert (watched.cut, watched.guard.fault) == ([P], "")
 
 
 def test_a_collector_that_starts_tells_the_broker_what_stands(cutoffs: CutOffs) -> None:

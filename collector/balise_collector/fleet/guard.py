@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from balise_agent.contract import parse_topic
 from balise_collector.fleet.cutoffs import CutOffs
@@ -48,6 +48,7 @@ class Guard:
         self._resumed = threading.Event()
         self._was_taking = False
         self.standing = 0  # probes that are cut off now
+        self.fault = ""  # why the broker could not be told of one
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="guard", daemon=True)
 
@@ -80,8 +81,7 @@ class Guard:
         if is_taking:
             standing |= self._add_those_over(standing, now_s)
         self._stood, self._told, self.standing = standing, self._told & standing, len(standing)
-        for probe in sorted(standing - self._told):
-            self._tell(probe)
+        self._tell(sorted(standing - self._told))
 
     def _add_those_over(self, standing: set[str], now_s: float) -> set[str]:
         over = self._meter.over(self._sent(), self._read_quotas(), now_s)
@@ -102,12 +102,16 @@ class Guard:
         self._fault = fault
         return self._last_quotas
 
-    def _tell(self, probe: str) -> None:
-        why = self._cut(probe)
-        if why:
-            log.warning("cut_off_not_told", extra={"probe": probe, "why": why})
-        else:
-            self._told.add(probe)
+    def _tell(self, probes: Sequence[str]) -> None:
+        fault = ""
+        for probe in probes:
+            if why := self._cut(probe):
+                fault = why
+            else:
+                self._told.add(probe)
+        if fault not in ("", self.fault):
+            log.error("cut_off_not_told", extra={"why": fault})
+        self.fault = fault
 
     def _run(self) -> None:
         while not self._stop.wait(LOOK_S):
