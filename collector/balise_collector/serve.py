@@ -76,6 +76,7 @@ class State:
             "consumers: not running": self.consumers_alive,
             f"directory: {self.directory_error}": not self.directory_error,
             f"fleet.toml: {self.fleet_error}": not self.fleet_error,
+            f"broker: not told whom to cut off: {self.guard.fault}": not self.guard.fault,
         }
         return [what for what, fine in checks.items() if not fine] + self._behind()
 
