@@ -42,7 +42,7 @@ agent.writer agent.outbox_thread agent.orders | agent |
 agent.agent agent.cli agent.service | agent |
 collector.entry | collector.cli |
 collector.cli collector.commands collector.demo | contract collector | *
-collector.serve collector.metrics collector.status | contract collector agent.sqlite_file | *
+collector.serve collector.children collector.metrics collector.status | contract collector agent.sqlite_file | *
 collector.placement | contract | *
 collector.wire | contract | *
 collector.journal | contract collector.placement collector.journal_rows collector.journal_upkeep \

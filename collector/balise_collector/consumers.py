@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -239,17 +240,17 @@ class Job:
             log.info(self.name, extra=dict(said))
 
 
-def jobs(journal: Journal, store: Store) -> list[Job]:
+def jobs(journal: Journal, store: Store | None) -> list[Job]:
     """Sealing, retention by class, and pruning: one place applies what the catalogue says."""
 
     def now_ms() -> int:
         return time.time_ns() // 1_000_000
 
-    def seal() -> dict[str, object] | None:
+    def seal(store: Store) -> dict[str, object] | None:
         sealed = store.seal(now_ms())
         return {"chunks": sealed} if sealed else None
 
-    def retain() -> dict[str, object] | None:
+    def retain(store: Store) -> dict[str, object] | None:
         deleted = store.retain(now_ms()).deleted
         return {"points": dict(deleted)} if deleted else None
 
@@ -257,26 +258,31 @@ def jobs(journal: Journal, store: Store) -> list[Job]:
         pruned = journal.prune(now_ms())
         return {"rows": pruned} if pruned else None
 
-    return [Job("sealed", 60, seal), Job("retained", 3_600, retain), Job("pruned", 600, prune)]
+    pruned = Job("pruned", 600, prune)
+    if store is None:
+        return [pruned]
+    return [Job("sealed", 60, partial(seal, store)), Job("retained", 3_600, partial(retain, store)), pruned]
 
 
 def main(argv: Sequence[str] = sys.argv) -> int:
-    """``python -m balise_collector.consumers DATA PARENT``: what `balise serve` starts beside ingest, with its own
-    pid."""
+    """``python -m balise_collector.consumers DATA PARENT [--no-store]``: what `balise serve` starts beside ingest, with
+    its own pid; with ``--no-store`` another program keeps the points, and the embedded store stays as it is."""
     end_with(int(argv[2]))
     set_up("info", sys.stdout)
     data = Path(argv[1])
     try:
-        store = open_store(data / "store")
+        store = None if "--no-store" in argv[3:] else open_store(data / "store")
     except StoreBusy as exc:
         log.error("store_busy", extra={"why": str(exc)})
         return 1
     journal = Journal(data / "journal.db")
-    loop = Loop(journal, [StoreConsumer(store=store, journal=journal.name)], jobs(journal, store))
+    consumers = [] if store is None else [StoreConsumer(store=store, journal=journal.name)]
+    loop = Loop(journal, consumers, jobs(journal, store))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: loop.stop())
     loop.run()
-    store.close()
+    if store is not None:
+        store.close()
     journal.close()
     log.info("consumers_stopped")
     return 0

@@ -13,23 +13,25 @@ import logging
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from balise_agent import sqlite_file
 from balise_collector import broker, metrics
+from balise_collector.children import STOP_S, Child
 from balise_collector.directory import Directory
 from balise_collector.fleet import CutOffs, Fleet, FleetError, Guard, by_probe, load_settings
+from balise_collector.forward import register
 from balise_collector.ingest import Ingest
 from balise_collector.intake import Broker, Intake
 from balise_collector.journal import Journal
 from balise_collector.journal_salvage import open_journal
+from balise_collector.store.influx.server import folder
+from balise_collector.store.influx.state import state_path, trouble_of
 
 log = logging.getLogger(__name__)
 
@@ -37,18 +39,22 @@ LOOK_S = 1.0  # how soon a change of the directory, a command or a dead consumer
 SITES_S = 60.0  # how soon what only time changes is: an assignment or a consent that begins, an edited fleet.toml
 BEHIND_MS = 5 * 60_000  # a consumer that is further behind than this is not only busy
 PLATFORM_S = 60.0
-STOP_S = 5.0  # what the consumers are given to end the step under way
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServeSettings:
-    """``data``: DATA; ``directory_url``: where homes are; ``http``: address and port of /metrics (0: any)."""
+    """``data``: DATA; ``directory_url``: where homes are; ``http``: address and port of /metrics (0: any).
+
+    ``store``: the embedded store is written; ``influx``: the InfluxDB of DATA/influx is.
+    """
 
     data: Path
     directory_url: str
     broker: Broker
     http: tuple[str, int] = ("127.0.0.1", 9464)
     sites_s: float = SITES_S
+    store: bool = True
+    influx: bool = False
 
 
 @dataclass(slots=True)
@@ -60,11 +66,15 @@ class State:
     intake: Intake
     guard: Guard
     started_s: float
-    consumers_alive: bool = False
-    restarts: int = 0
+    children: Sequence[Child] = ()
     directory_error: str = ""
     fleet_error: str = ""
     assigned: int = 0
+
+    @property
+    def restarts(self) -> int:
+        """Starts of children beyond the first."""
+        return sum(child.restarts for child in self.children)
 
     def problems(self) -> list[str]:
         """What keeps the collector from its work now, in words; none when all is well."""
@@ -73,12 +83,19 @@ class State:
             f"broker: no session{why}": self.intake.is_open,
             "journal: the disk refuses": self.intake.disk_ok,
             "journal: the file is damaged": not self.intake.damaged,
-            "consumers: not running": self.consumers_alive,
             f"directory: {self.directory_error}": not self.directory_error,
             f"fleet.toml: {self.fleet_error}": not self.fleet_error,
             f"broker: not told whom to cut off: {self.guard.fault}": not self.guard.fault,
         }
-        return [what for what, fine in checks.items() if not fine] + self._behind()
+        ended = [f"{child.name}: not running" for child in self.children if not child.is_running()]
+        return [what for what, fine in checks.items() if not fine] + ended + self._influx() + self._behind()
+
+    def _influx(self) -> list[str]:
+        """What InfluxDB, or the way to it, said where it takes nothing."""
+        if not any(child.name == "forward" for child in self.children):
+            return []
+        trouble = trouble_of(state_path(folder(self.journal.path.parent)))
+        return [f"InfluxDB: {trouble.what}"] if trouble else []
 
     def _behind(self) -> list[str]:
         """Consumers that have not read, for some minutes, what there is."""
@@ -115,7 +132,10 @@ def serve(settings: ServeSettings, on_ready: Callable[[int], None] = lambda _por
         intake = Intake(settings.broker, ingest, on_connected=lambda: _all(everything.set, guard.resumed))
         guard = _guard(settings, ingest, lambda: intake.is_open and intake.disk_ok)
         seen = Journal(settings.data / "journal.db")  # a connection of its own: SQLite's are not shared between threads
-        state = State(journal=seen, ingest=ingest, intake=intake, guard=guard, started_s=time.monotonic())
+        children = _children(settings, journal)
+        state = State(
+            journal=seen, ingest=ingest, intake=intake, guard=guard, started_s=time.monotonic(), children=children
+        )
         caretaker = _Caretaker(settings, directory, state, everything)
         server = metrics.Server(settings.http, state)
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -138,6 +158,17 @@ def serve(settings: ServeSettings, on_ready: Callable[[int], None] = lambda _por
             with suppress(FileNotFoundError):
                 (settings.data / "serve.json").unlink()
     return 1 if intake.damaged else 0
+
+
+def _children(settings: ServeSettings, journal: Journal) -> list[Child]:
+    """What runs beside ingest. Before anything is pruned, the journal knows for whom it keeps rows."""
+    if settings.influx:
+        register(settings.data)
+    if not settings.store:
+        with journal.transaction():
+            journal.forget_consumer("store")
+    consumers = Child("balise_collector.consumers", settings.data, [] if settings.store else ["--no-store"])
+    return [consumers, Child("balise_collector.forward", settings.data)] if settings.influx else [consumers]
 
 
 def _all(*calls: Callable[[], None]) -> None:
@@ -181,8 +212,6 @@ class _Caretaker:
         self._settings, self._directory, self._state = settings, directory, state
         self._fleet = Fleet(settings.data / "fleet.db")
         self._generation, self._sites_at_s = -1, 0.0
-        self._consumers: subprocess.Popen[bytes] | None = None
-        self._consumers_at_s = 0.0
         self._platform_at_s = 0.0
         self._everything = everything
         self._stop = threading.Event()
@@ -193,47 +222,27 @@ class _Caretaker:
 
     def stop(self) -> None:
         self._stop.set()
-        self._thread.join(2 * STOP_S)
+        self._thread.join(3 * STOP_S)
         self._fleet.close()
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            for work in (self._watch_consumers, self._follow_directory, self._send_commands, self._tell):
+            for work in (self._watch_children, self._follow_directory, self._send_commands, self._tell):
                 try:
                     work()
                 except Exception as exc:  # whatever one of them meets, the others and the next turn go on
                     log.exception("caretaker_failed", extra={"work": work.__name__.strip("_"), "why": str(exc)})
             self._stop.wait(LOOK_S)
-        self._end_consumers()  # in this thread, which started them: the kernel kills them when it ends
+        for child in self._state.children:
+            child.end()
 
-    def _end_consumers(self) -> None:
-        if self._consumers is None:
-            return
-        self._consumers.terminate()
-        try:
-            self._consumers.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            self._consumers.kill()
-            self._consumers.wait()
-
-    def _watch_consumers(self) -> None:
+    def _watch_children(self) -> None:
         if sqlite_file.is_marked(self._settings.data / "journal.db"):
             self._state.intake.damaged = True
             self._state.intake.stop()
             return
-        alive = self._consumers is not None and self._consumers.poll() is None
-        self._state.consumers_alive = alive
-        if alive or time.monotonic() < self._consumers_at_s:
-            return
-        if self._consumers is not None:
-            self._state.restarts += 1
-            log.error("consumers_ended", extra={"status": self._consumers.returncode})
-        self._consumers_at_s = time.monotonic() + 5
-        program = [sys.executable, "-m", "balise_collector.consumers"]
-        self._consumers = subprocess.Popen(
-            [*program, str(self._settings.data), str(os.getpid())], stdin=subprocess.DEVNULL
-        )
-        self._state.consumers_alive = True
+        for child in self._state.children:
+            child.watch(time.monotonic())
 
     def _follow_directory(self) -> None:
         """Takes a changed directory and tells probes what changed for them; while it cannot be read, the last one

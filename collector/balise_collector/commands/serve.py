@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,6 +15,7 @@ from balise_collector.commands.options import DEFAULT_DATA, Data, DirectoryUrl, 
 from balise_collector.directory import DirectoryError, sqlite_url
 from balise_collector.serve import ServeSettings, broker_of
 from balise_collector.serve import serve as run
+from balise_collector.store.influx import server
 
 
 def serve(
@@ -21,21 +23,38 @@ def serve(
     url: DirectoryUrl = "",
     http_listen: Annotated[str, typer.Option(help="Address of /metrics and /healthz.")] = "127.0.0.1",
     http_port: Annotated[int, typer.Option(min=0, max=65_535, help="Its port; 0: any.")] = 9464,
+    influx: Annotated[
+        str, typer.Option(metavar="URL", envvar="BALISE_INFLUX", help="Forward to this InfluxDB.", show_default=False)
+    ] = "",
+    token_file: Annotated[
+        Path | None, typer.Option(help="What may write there. Default: what `balise influx init` made.")
+    ] = None,
+    org: Annotated[str, typer.Option(help="Its organisation, of 2.x. Default: as `balise influx init` was told.")] = "",
+    database: Annotated[str, typer.Option(help="Its database. Default: likewise, else balise.")] = "",
+    store: Annotated[
+        bool, typer.Option("--store/--no-store", help="Write the embedded store; without it InfluxDB is the only one.")
+    ] = True,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:
     """Collect: take what probes send, keep it, acknowledge it. Ends on SIGTERM or Ctrl-C."""
     if log_level not in ("debug", "info", "warning", "error"):
         stop(f"--log-level: {log_level!r}; allowed: debug, info, warning, error")
+    if not store and not influx:
+        stop("--no-store: nothing would keep the measurements; --influx URL says where else they go")
     set_up(log_level, sys.stdout)
     try:
+        if influx:
+            server.choose(data, influx, database=database, org=org, write_file=token_file, alone=not store)
         settings = ServeSettings(
             data=data,
             directory_url=url or sqlite_url(data),
             broker=broker_of(data),
             http=(http_listen, http_port),
+            store=store,
+            influx=bool(influx),
         )
         status = run(settings)
-    except (BrokerError, DirectoryError) as exc:
+    except (BrokerError, DirectoryError, server.ServerError) as exc:
         stop(exc)
     except sqlite3.Error as exc:
         stop(f"{data}: {exc}")

@@ -57,13 +57,17 @@ def policy(retention: Retention) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What DATA/influx/server.json holds: where InfluxDB is, and the files of what speaks for us ("": nobody asks)."""
+    """What DATA/influx/server.json holds: where InfluxDB is, and the files of what speaks for us ("": nobody asks).
+
+    ``alone``: it is the only store of measurements; the embedded one is not written.
+    """
 
     url: str
     database: str = DEFAULT_DATABASE
     org: str = ""
     write_file: str = ""
     read_file: str = ""
+    alone: bool = False
 
     def writer(self) -> Server:
         """As the collector. ServerError: its file."""
@@ -105,6 +109,25 @@ def load(data: Path) -> Settings | None:
 def save(data: Path, settings: Settings) -> None:
     """For the programs that will ask."""
     write_private(folder(data) / "server.json", json.dumps(asdict(settings), indent=1) + "\n")
+
+
+def choose(data: Path, url: str, *, database: str, org: str, write_file: Path | None, alone: bool) -> Settings:
+    """Where measurements go from now on; what is not said ("" or None) stays as it was. ServerError: it is no address,
+    or its file cannot be read."""
+    url, known = check_url(url), load(data)
+    if known is not None and known.url != url:
+        known = None
+    wanted = Settings(
+        url=url,
+        database=database or (known.database if known else DEFAULT_DATABASE),
+        org=org or (known.org if known else ""),
+        write_file=str(write_file.absolute()) if write_file else (known.write_file if known else ""),
+        read_file=known.read_file if known else "",
+        alone=alone,
+    )
+    wanted.writer()
+    save(data, wanted)
+    return wanted
 
 
 def check_url(url: str) -> str:
