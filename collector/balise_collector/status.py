@@ -19,7 +19,11 @@ from typing import Any
 from balise_collector.directory import Directory, dates
 from balise_collector.fleet import CutOffs
 from balise_collector.journal import Journal
-from balise_collector.store.chunks import ChunkReader, open_reader
+from balise_collector.store import Reader, Unavailable
+from balise_collector.store.chunks import open_reader as open_chunks
+from balise_collector.store.influx import open_reader as open_influx
+from balise_collector.store.influx import server as influx
+from balise_collector.store.influx import state_path
 
 DAY_MS = 86_400_000
 SILENT_MS = 5 * 60_000  # five batches of a minute; `eco` probes send one in that time
@@ -61,23 +65,46 @@ def look(data: Path, directory: Directory, now_ms: int) -> Status:
     if not path.exists():
         raise FileNotFoundError(2, "no journal here; `balise serve` makes it", str(path))
     problems = ask(data)
-    with closing(Journal(path)) as journal, closing(open_reader(data / "store")) as reader:
+    with closing(Journal(path)) as journal, closing(_open_reader(data)) as reader:
         counts = journal.counts()
         cursors = journal.cursors()
         newest_ms = journal.newest_ms()
         return Status(
             running=problems is not None,
             problems=problems,
-            probes=count_probes(directory, journal, reader, now_ms),
+            probes=count_probes(directory, journal, _heard(reader, now_ms - SILENT_MS), now_ms),
             last_message_age_s=None if newest_ms is None else (now_ms - newest_ms) / 1000,
             journal=counts | {"bytes": journal.size_bytes(), "last_id": journal.last_id()},
             lag_rows={n: max(0, journal.last_id(n.rpartition(":")[2]) - id_) for n, id_ in cursors.items()},
             dead_letters=journal.dead_letter_reasons(),
             orphans=journal.orphans(),
             disk_free_bytes=shutil.disk_usage(data).free,
-            said=what_probes_said(reader, now_ms - DAY_MS, now_ms + DAY_MS),
+            said=_said(reader, now_ms),
             cut_off=cut_off(data),
         )
+
+
+def _open_reader(data: Path) -> Reader:
+    """Of the store that is written: InfluxDB where it is the only one."""
+    settings = influx.load(data)
+    if settings is None or not settings.alone:
+        return open_chunks(data / "store")
+    return open_influx(settings.reader(), state_path(influx.folder(data)))
+
+
+def _heard(reader: Reader, since_ms: int) -> set[str]:
+    """Probes; none while InfluxDB does not answer, which is a problem of its own."""
+    try:
+        return {point.probe for point in reader.latest(since_ms=since_ms)}
+    except Unavailable:
+        return set()
+
+
+def _said(reader: Reader, now_ms: int) -> dict[str, int]:
+    try:
+        return what_probes_said(reader, now_ms - DAY_MS, now_ms + DAY_MS)
+    except Unavailable:
+        return {}
 
 
 def ask(data: Path) -> tuple[str, ...] | None:
@@ -104,11 +131,10 @@ def cut_off(data: Path) -> tuple[Mapping[str, str], ...]:
         )
 
 
-def count_probes(directory: Directory, journal: Journal, reader: ChunkReader, now_ms: int) -> dict[str, int]:
-    """Assigned now; of those, with a session, and heard of in the last 5 minutes."""
+def count_probes(directory: Directory, journal: Journal, heard: set[str], now_ms: int) -> dict[str, int]:
+    """Assigned now; of those, with a session, and ``heard`` of in the last 5 minutes."""
     assigned = set(directory.sites(now_ms))
     online = {probe for probe, (is_online, _) in journal.presences().items() if is_online}
-    heard = {point.probe for point in reader.latest(since_ms=now_ms - SILENT_MS)}
     return {
         "assigned": len(assigned),
         "online": len(assigned & online),
@@ -117,7 +143,7 @@ def count_probes(directory: Directory, journal: Journal, reader: ChunkReader, no
     }
 
 
-def what_probes_said(reader: ChunkReader, start_ms: int, end_ms: int) -> dict[str, int]:
+def what_probes_said(reader: Reader, start_ms: int, end_ms: int) -> dict[str, int]:
     """Events and gaps of all homes in a span, counted: ``gap size_bound`` 12 is twelve messages lost to that bound."""
     found: Counter[str] = Counter()
     for series in reader.series():
