@@ -44,7 +44,7 @@ def demo(
     ] = None,
 ) -> None:
     """Show the whole path on this machine: a broker, a target, the collector, and one real agent that measures them."""
-    with _folder(folder) as where, _ended_by_sigterm():
+    with _folder(folder) as where, _ended_by_signals():
         programs = Programs(where)
         try:
             programs.start()
@@ -71,9 +71,8 @@ def _watch(programs: Programs, seconds: float | None, *, live: bool) -> None:
             with Live(console=console, auto_refresh=False, screen=False) as screen:
                 for left_s in _looks(until_s, LOOK_S):
                     now_ms = time.time_ns() // 1_000_000
-                    screen.update(
-                        picture.picture(_last(programs, now_ms), look(programs), now_ms, left_s), refresh=True
-                    )
+                    last = _last(programs, now_ms)
+                    screen.update(picture.picture(last, look(programs), now_ms, left_s, console.width), refresh=True)
             return
         for left_s in _looks(until_s, 10.0):
             path, left = look(programs), "" if left_s is None else f", {left_s:.0f} s left"
@@ -157,10 +156,11 @@ def _folder(given: Path | None) -> Iterator[Path]:
 
 
 @contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """SIGTERM ends it as Ctrl-C does."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+def _ended_by_signals() -> Iterator[None]:
+    """SIGTERM, and SIGHUP of a terminal that is closed, end it as Ctrl-C does."""
+    before = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

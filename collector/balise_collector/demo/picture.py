@@ -1,7 +1,7 @@
 """What does a person who watches the demo see, this second?
 
-A table of the measurements with their last values and ages, and under it the path: what waits at the agent, what the
-journal has, how far the store is behind.
+What was measured last, with its age; what the agent did; and the path: what waits at the agent, what the journal has,
+how far the store is behind. Plain words and letters: no colour says anything that a word does not.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -18,12 +19,15 @@ from balise_agent.contract import Value
 from balise_collector.store import Point
 
 _SHOWN = {
-    "reach": ("sent", "lost", "min_us", "p50_us", "p95_us"),
-    "dns": ("query_ms", "rcode"),
-    "web": ("connect_ms", "ttfb_ms", "total_ms", "status"),
-    "host": ("cpu_pct", "agent_rss_kb", "rows_waiting", "temp_c"),
+    "reach": {"p50_us": "p50", "p95_us": "p95", "lost": "lost", "sent": "of", "min_us": "min"},
+    "dns": {"query_ms": "answer", "rcode": "rcode"},
+    "web": {"total_ms": "in all", "status": "status", "ttfb_ms": "first byte", "connect_ms": "connect"},
+    "host": {"cpu_pct": "CPU", "agent_rss_kb": "agent", "rows_waiting": "waiting", "temp_c": "temperature"},
 }
-"""The fields that fit a line and that a newcomer understands; of other measurements, the first four."""
+"""The fields that a newcomer understands and what they are called, the first that fit; of others, any."""
+
+_EVENTS = "agent_event"
+_GAP = "  "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,48 +43,86 @@ class Path:
     programs_down: Sequence[str] = ()
 
 
-def picture(points: Sequence[Point], path: Path, now_ms: int, left_s: float | None) -> RenderableType:
-    """The whole screen."""
-    table = Table("measurement", "target", "outcome", "last values", "age", expand=True, title="Balise")
-    for point in points:
-        outcome = Text("ok", "green") if point.kind == "ok" else Text(f"{point.kind}: {point.reason}", "red")
-        age_s = max(0.0, (now_ms - point.ts_ms) / 1000)
-        table.add_row(point.measurement, point.target, outcome, _values(point), f"{age_s:.0f} s")
-    return Group(table, _path(path), Text(_footer(path, left_s), "dim"))
+def picture(points: Sequence[Point], path: Path, now_ms: int, left_s: float | None, width: int) -> RenderableType:
+    """The whole screen, for one that is ``width`` characters wide."""
+    measured = [point for point in points if point.measurement != _EVENTS]
+    events = sorted((p for p in points if p.measurement == _EVENTS), key=lambda point: point.ts_ms)
+    parts: list[RenderableType] = [_table(measured, now_ms, width)]
+    if events:
+        parts.append(Text(f"agent: {', '.join(event.target for event in events)}"))
+    return Group(*parts, Text(), _path(path), Text(), Text(_footer(left_s), "dim"))
 
 
-def _values(point: Point) -> str:
-    names = _SHOWN.get(point.measurement) or tuple(point.fields)[:4]
+def _table(points: Sequence[Point], now_ms: int, width: int) -> Table:
+    rows = [(f"{p.measurement} {p.target}".strip(), p, age(now_ms - p.ts_ms)) for p in points]
+    names, ages = max((len(name) for name, *_ in rows), default=0), max((len(row[2]) for row in rows), default=0)
+    room = width - max(names, len("measured")) - max(ages, len("age")) - 8  # three columns, two blanks between
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, expand=True)
+    table.add_column("measured", no_wrap=True)
+    table.add_column("last values", ratio=1, overflow="fold")
+    table.add_column("age", justify="right", no_wrap=True)
+    for name, point, old in rows:
+        table.add_row(name, _said(point, room), old)
+    if not rows:
+        table.add_row("nothing yet", "the first records come within seconds", "")
+    return table
+
+
+def _said(point: Point, room: int) -> Text:
+    if point.kind == "ok":
+        return Text.assemble(("ok", "green"), f"{_GAP}{values(point, room - len('ok') - len(_GAP))}")
+    return Text(f"{point.kind}: {point.reason}", "bold red" if point.kind == "failed" else "yellow")
+
+
+def values(point: Point, room: int) -> str:
+    """As many of a point's values as there is room for, each whole: the most telling first."""
+    names = _SHOWN.get(point.measurement) or {name: name for name in point.fields}
     units = {field.name: field.unit for field in CATALOGUE[point.measurement].fields}
-    return "  ".join(
-        f"{name} {value(point.fields[name], units.get(name, ''))}" for name in names if name in point.fields
-    )
+    text = ""
+    for name, label in names.items():
+        if name not in point.fields:
+            continue
+        between = " " if label == "of" else _GAP
+        longer = f"{text}{between if text else ''}{label} {value(point.fields[name], units.get(name, ''))}"
+        if len(longer) > room and text:
+            break
+        text = longer
+    return text
 
 
 def value(number: Value, unit: str) -> str:
     """A value with its unit as one reads it: 1.24 ms for 1240 us."""
-    if isinstance(number, bool | str) or unit in ("", "1"):
-        return str(number)
+    if isinstance(number, bool):
+        return "yes" if number else "no"
+    if isinstance(number, str):
+        return number
     if unit == "us":
-        return f"{number / 1000:.2f} ms"
+        return f"{number / 1000:.2f} ms" if number >= 100 else f"{number} us"
     if unit == "kB":
         return f"{number / 1024:.1f} MB"
-    return f"{number:.1f} {'°C' if unit == 'Cel' else unit}" if isinstance(number, float) else f"{number} {unit}"
+    shown = f"{number:.1f}" if isinstance(number, float) else str(number)
+    return shown if unit in ("", "1") else f"{shown} {'°C' if unit == 'Cel' else unit}"
+
+
+def age(ms: int) -> str:
+    """How long ago: 4 s, 3 min."""
+    seconds = max(0, ms) // 1000
+    return f"{seconds} s" if seconds < 120 else f"{seconds // 60} min"
 
 
 def _path(path: Path) -> Table:
-    line = Table.grid(padding=(0, 2))
-    line.add_row(
-        f"probe: {path.measured} measured, {path.waiting} waiting",
-        "─►",
-        f"journal: {path.journal} messages, {path.acknowledged} acknowledged",
-        "─►",
-        f"store: {path.lag_rows} rows behind",
-    )
-    return line
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row("agent", f"records measured {path.measured}, waiting {path.waiting}")
+    table.add_row("journal", f"messages committed {path.journal}, acknowledged {path.acknowledged}")
+    table.add_row("store", "has all of them" if path.lag_rows == 0 else f"messages still to take {path.lag_rows}")
+    if path.dead_letters:
+        table.add_row(Text("unread", "bold red"), f"{path.dead_letters} dead letters")
+    if path.programs_down:
+        table.add_row(Text("ended", "bold red"), f"{', '.join(path.programs_down)}: see the log in --dir")
+    return table
 
 
-def _footer(path: Path, left_s: float | None) -> str:
-    down = f"  not running: {', '.join(path.programs_down)}" if path.programs_down else ""
-    until = "Ctrl-C ends it" if left_s is None else f"ends in {left_s:.0f} s"
-    return f"dead letters: {path.dead_letters}{down}  ·  {until}"
+def _footer(left_s: float | None) -> str:
+    return "Ctrl-C ends it." if left_s is None else f"Ends in {left_s:.0f} s; Ctrl-C ends it now."

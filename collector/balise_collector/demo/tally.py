@@ -87,8 +87,7 @@ def witnessed(path: Path) -> set[Key]:
 
 
 def keys_of(reader: ChunkReader, probe: str) -> set[Key]:
-    """The keys that the store keeps of a probe's own records, less what an agent says unasked of itself and its file.
-    The keys that the store keeps of a probe's own records, less what an agent says unasked of itself and its file."""
+    """The keys that the store keeps of what a probe itself wrote."""
     return {
         (point.measurement, point.target, point.ts_ms)
         for series in reader.series()
@@ -105,6 +104,8 @@ def in_outbox(path: Path) -> tuple[set[Key], set[Key]]:
     """
     held: set[Key] = set()
     sent: set[Key] = set()
+    if not path.exists():  # ended before the agent had begun
+        return held, sent
     with closing(_open(path)) as db:
         for acked, ts_ms, body in db.execute("SELECT acked IS NOT NULL, ts_ms, body FROM outbox"):
             keys = {(row.measurement, row.target, ts_ms + row.at) for row in wire.records(body)}
@@ -117,6 +118,8 @@ def in_outbox(path: Path) -> tuple[set[Key], set[Key]]:
 
 def delays_ms(journal: Path, outbox: Path) -> list[int]:
     """From sealing to the commit that took it, of each message of an outbox."""
+    if not (journal.exists() and outbox.exists()):
+        return []
     sql = "SELECT s.stream, j.seq, min(j.received_ms) FROM journal j JOIN stream s ON s.id = j.stream_id GROUP BY 1, 2"
     with closing(_open(journal)) as db:
         received = {(stream, seq): ms for stream, seq, ms in db.execute(sql)}
@@ -132,6 +135,8 @@ def nearest_rank(values: Iterable[int], p: float) -> int | None:
 
 
 def _one(path: Path, sql: str) -> int:
+    if not path.exists():
+        return 0
     with closing(_open(path)) as db:
         return int(db.execute(sql).fetchone()[0])
 

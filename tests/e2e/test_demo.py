@@ -1,0 +1,126 @@
+"""Does `balise demo` show the whole path as real programs, lose nothing, and leave nothing behind?"""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from tests.collector.running import balise, children, is_running, until
+
+
+@contextmanager
+def demo(folder: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
+    """Runs with its temporary folder inside ``folder``."""
+    environ = {**os.environ, "TMPDIR": str(folder)}
+    command = balise("demo", *options)
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ, start_new_session=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            left = children(process.pid)
+            if process.poll() is None:
+                process.kill()
+            for pid in left:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+
+def started(process: subprocess.Popen[str], count: int) -> set[int]:
+    """Processes under the demo, once there are so many."""
+    return until(lambda: len(found := children(process.pid)) >= count and found)  # type: ignore[no-any-return]
+
+
+ALL = 5  # broker, target, collector, its consumers, agent
+
+
+def test_it_ends_by_itself_with_nothing_lost_and_nothing_twice(tmp_path: Path) -> None:
+    with demo(tmp_path, "--seconds", "6", "--json") as process:
+        pids = started(process, ALL)
+        out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    found = json.loads(out)
+    assert {*found} == {
+        *("measured", "delivered", "stored", "waiting", "lost", "duplicated", "dead_letters", "delay_p95_ms")
+    }
+    assert (found["lost"], found["duplicated"], found["dead_letters"]) == (0, 0, 0)
+    assert found["measured"] > 0
+    assert found["measured"] == found["stored"] + found["waiting"]
+    assert found["delivered"] == found["stored"]
+    assert found["delay_p95_ms"] >= 0
+    assert not [pid for pid in pids if is_running(pid)]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("number", "programs"), [(signal.SIGTERM, 1), (signal.SIGINT, ALL), (signal.SIGHUP, ALL)])
+def test_a_signal_ends_it_at_any_moment_and_leaves_no_process_and_no_folder(
+    tmp_path: Path, number: signal.Signals, programs: int
+) -> None:
+    with demo(tmp_path, "--json") as process:
+        started(process, programs)
+        pids = children(process.pid)
+        process.send_signal(number)
+        _out, err = process.communicate(timeout=120)
+        assert "Traceback" not in err
+        until(lambda: not [pid for pid in pids if is_running(pid)])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_was_given_is_kept_with_all_its_files(tmp_path: Path) -> None:
+    kept, temporary = tmp_path / "kept", tmp_path / "temporary"
+    temporary.mkdir()
+    with demo(temporary, "--seconds", "2", "--json", "--dir", str(kept)) as process:
+        out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert json.loads(out)["lost"] == 0
+    assert {"broker.log", "collector.log", "target.log", "agent.log"} <= {path.name for path in kept.iterdir()}
+    assert (kept / "data" / "journal.db").exists()
+
+
+def test_a_program_that_cannot_start_is_one_line_and_the_others_are_ended(tmp_path: Path) -> None:
+    run = subprocess.run(
+        balise("demo", "--seconds", "2", "--json"),
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "TMPDIR": str(tmp_path), "BALISE_DIRECTORY": "oracle://no/where"},
+    )
+    assert run.returncode == 2
+    assert run.stderr.startswith("balise: collector does not start: ")
+    assert len(run.stderr.strip().splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_on_a_terminal_it_draws_its_picture(tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    environ = {**os.environ, "TMPDIR": str(tmp_path), "TERM": "xterm", "COLUMNS": "80", "LINES": "30"}
+    drawn = b""
+    with subprocess.Popen(
+        balise("demo", "--seconds", "4"), stdout=theirs, stderr=theirs, env=environ, start_new_session=True
+    ) as process:
+        os.close(theirs)
+        end_s = time.monotonic() + 120
+        while time.monotonic() < end_s:
+            if select.select([ours], [], [], 1)[0]:
+                try:
+                    drawn += os.read(ours, 65_536)
+                except OSError:  # the other side is closed
+                    break
+        assert process.wait(30) == 0
+    os.close(ours)
+    text = drawn.decode()
+    assert "last values" in text
+    assert "reach" in text
+    assert "0 lost, 0 duplicated" in text
