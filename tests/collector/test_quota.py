@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+import re
+import tomllib
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import pytest
@@ -204,6 +206,12 @@ def test_quotas_stand_in_the_fleet_s_settings(tmp_path: Path) -> None:
     path.write_text("[quota]\nmessages_10_s = -1\n")
     with pytest.raises(FleetError, match=r"quota\.messages_10_s: -1 is not"):
         load_settings(path)
+
+
+def test_the_page_shows_the_defaults() -> None:
+    page = (Path(__file__).parents[2] / "docs/broker.md").read_text()
+    (block,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    assert tomllib.loads(block)["quota"] == asdict(Quotas())
 
 
 def test_what_is_counted_by_topic_is_told_by_probe() -> None:
