@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 import sqlite3
 import struct
+import zlib
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -68,6 +69,7 @@ def make(path: Path, schema: str, *pragmas: str) -> None:
         for pragma in (*pragmas, "journal_mode = WAL"):
             db.execute(f"PRAGMA {pragma}")
         db.executescript(schema)
+        db.execute(f"PRAGMA user_version = {_version(schema)}")
     new.rename(path)
     sync_folder(path.parent)
 
@@ -106,19 +108,25 @@ def _look_into(db: sqlite3.Connection, path: Path, schema: str, *, deep: bool) -
     found = db.execute("PRAGMA quick_check(1)").fetchone()[0] if deep else "ok"
     if found != "ok":
         return Look(fault=str(found).replace("\n", " "), tail_lost=tail_lost)
-    foreign = set(_objects(db)) - _objects_of(schema)
+    columns = 4 if db.execute("PRAGMA user_version").fetchone() == (_version(schema),) else 2
+    foreign = set(_objects(db, columns)) - _objects_of(schema, columns)
     return Look(fault=f"not of ours: {sorted(foreign)[0]}" if foreign else None, tail_lost=tail_lost)
 
 
-def _objects(db: sqlite3.Connection) -> list[str]:
+def _objects(db: sqlite3.Connection, columns: int) -> list[str]:
+    """Tables and indexes: type and name, and how they were made where the same schema made them."""
     found = db.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_stat%'")
-    return [" ".join(map(str, row)) for row in found]
+    return [" ".join(map(str, row[:columns])) for row in found]
 
 
-def _objects_of(schema: str) -> set[str]:
+def _objects_of(schema: str, columns: int) -> set[str]:
     with closing(sqlite3.connect(":memory:")) as db:
         db.executescript(schema)
-        return set(_objects(db))
+        return set(_objects(db, columns))
+
+
+def _version(schema: str) -> int:
+    return zlib.crc32(schema.encode()) & 0x7FFFFFFF
 
 
 def _has_lost_tail(wal: Path, frames: int) -> bool:

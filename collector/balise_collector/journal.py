@@ -221,6 +221,7 @@ class Journal:
             "dead_letters": "SELECT count(*) FROM dead_letter",
             "orphans": "SELECT count(*) FROM orphan",
             "chain_broken": "SELECT count(*) FROM chain WHERE link = 0",
+            "chain_open": "SELECT count(*) FROM chain WHERE link IS NULL",
             "streams": "SELECT count(*) FROM stream",
         }
         found = {name: int(self._db.execute(sql).fetchone()[0]) for name, sql in sizes.items()}

@@ -52,6 +52,7 @@ class Figures(Collector):
         yield GaugeMetricFamily("balise_oldest_unacknowledged_seconds", "Age of the oldest uncommitted message.", age)
         yield GaugeMetricFamily("balise_broker_up", "A session with the broker is open.", int(state.intake.is_open))
         yield GaugeMetricFamily("balise_chain_broken", "Messages that do not follow on.", counts["chain_broken"])
+        yield GaugeMetricFamily("balise_chain_open", "Messages whose predecessor is not here.", counts["chain_open"])
         yield GaugeMetricFamily("balise_probes_cut_off", "Probes that sent too much.", state.guard.standing)
         online = sum(is_online for is_online, _ in journal.presences().values())
         yield GaugeMetricFamily("balise_probes_online", "Probes with a session.", online)

@@ -20,6 +20,8 @@ from tests.faults.messages import Sent, home_of, messages, text
 from tests.faults.seen import Seen
 
 MESSAGES, LATER = 240, 20
+SAID_BY = ("journal_damaged", "journal_tail_lost", "journal_rows_damaged", "chain_open")
+"""Counts of the journal that `balise status` shows; the last: a message came whose predecessor is not there."""
 _FAR_MS = 2**43
 
 
@@ -106,6 +108,6 @@ def _start(folder: Path, original: Original, incoming: Sequence[Sent]) -> Seen:
         return Seen(
             wrong=tuple(wrong),
             missing=len(missing),
-            said=any(counts.get(name, 0) for name in ("journal_damaged", "journal_tail_lost", "journal_rows_damaged")),
+            said=any(counts.get(name, 0) for name in SAID_BY),
             is_prefix=not missing or missing[0] >= len(left),
         )

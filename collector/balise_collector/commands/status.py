@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Mapping
 from contextlib import closing
 from typing import Annotated
 
@@ -82,13 +83,17 @@ def lines(found: Status) -> list[tuple[str, str]]:
         ("disk", f"{found.disk_free_bytes / 1e9:.1f} GB free"),
         ("dead letters", _counts(found.dead_letters)),
         ("orphans", _counts(found.orphans)),
-        ("chain", f"{found.journal['chain_broken']} messages that do not follow on"),
+        ("chain", _chain(found.journal)),
     ]
     damage = {name: n for name, n in found.journal.items() if name.startswith("journal_")}
     if damage:
         rows.append(("damage", _counts(damage) + " (`balise command PROBE replay` fills what is missing)"))
     rows += [(f"cut off {one['probe']}", f"since {one['since']}: {one['why']}") for one in found.cut_off]
     return [*rows, ("probes said", _counts(found.said) + " in 24 h")]
+
+
+def _chain(journal: Mapping[str, int]) -> str:
+    return f"{journal['chain_broken']} messages that do not follow on, {journal['chain_open']} after a hole"
 
 
 def _counts(counts: object) -> str:
