@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -70,10 +70,7 @@ class Ground:
     forwarder: Forwarder
     loop: Loop
     server: Server
-    key: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.key = feed_key(self.journal.name, "test", "journal")
+    key: str
 
     def keep(self) -> None:
         """Everything into the embedded store."""
@@ -97,7 +94,13 @@ class Ground:
 
 @contextmanager
 def path(
-    folder: Path, server: Server, *, connect: Callable[[], Post] | None = None, lines: int = 500, rows: int = 200
+    folder: Path,
+    server: Server,
+    *,
+    connect: Callable[[], Post] | None = None,
+    lines: int = 500,
+    rows: int = 200,
+    whose: str = "test",
 ) -> Iterator[Ground]:
     """In a folder, towards a server."""
     with (
@@ -109,14 +112,15 @@ def path(
         forwarder = Forwarder(
             letters=letters,
             state=state,
-            whose="test",
+            whose=whose,
             connect=connect or (lambda: open_post(server)),
             now_ms=lambda: NOW_MS,
             lines=lines,
         )
         loop = Loop(journal, [forwarder], rows=rows, retry_s=(0.01, 0.1))
         with closing(forwarder):
-            yield Ground(folder, journal, store, letters, state, forwarder, loop, server)
+            key = feed_key(journal.name, whose, "journal")
+            yield Ground(folder, journal, store, letters, state, forwarder, loop, server, key)
 
 
 class Pretender:
