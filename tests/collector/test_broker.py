@@ -308,7 +308,7 @@ def test_a_broker_out_of_its_user_s_reach_runs_as_who_made_it(tmp_path: Path) ->
 
 def test_the_limits_of_the_contract_are_the_broker_s(tmp_path: Path) -> None:
     conf = broker.init(tmp_path, port=1883).conf.read_text().splitlines()
-    for line in ("max_packet_size 262144", "max_keepalive 300", "allow_anonymous false", "persistence true"):
+    for line in ("max_packet_size 263168", "max_keepalive 300", "allow_anonymous false", "persistence true"):
         assert line in conf
     assert not [line for line in conf if "acl_file" in line or ("#" in line and not line.startswith("#"))]
 
