@@ -86,6 +86,13 @@ def test_sent_twice_is_kept_once(ground: Ground) -> None:
     assert differences(ground) == []
 
 
+def test_compressed_lines_are_the_same_lines(tmp_path: Path, server: Server) -> None:
+    with path(tmp_path, server, connect=lambda: open_post(server, zipped=True)) as ground:
+        fill(ground.journal, 20)
+        ground.loop.drain()
+        assert differences(ground) == []
+
+
 def test_series_are_as_many_as_homes_times_measurements_whatever_was_measured(ground: Ground) -> None:
     for start in (0, 1_000, 2_000):
         fill(ground.journal, 15, start=start)

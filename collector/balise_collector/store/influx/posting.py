@@ -51,17 +51,18 @@ class Post(Protocol):
         """Let go of the connection."""
 
 
-def open_post(server: Server, *, answer_s: float = ANSWER_S) -> Post:
-    """As the server's version likes it. ``answer_s``: how long an answer is waited for."""
-    return _ClientPost(server, answer_s) if server.org else _HttpPost(server, answer_s)
+def open_post(server: Server, *, answer_s: float = ANSWER_S, zipped: bool | None = None) -> Post:
+    """As the server's version likes it. ``answer_s``: how long an answer is waited for; ``zipped`` None: where it is
+    another machine."""
+    kind = _ClientPost if server.org else _HttpPost
+    return kind(server, answer_s, is_far(server) if zipped is None else zipped)
 
 
 class _HttpPost:
     """`/write` of 1.x, which 2.x and 3 also understand."""
 
-    def __init__(self, server: Server, answer_s: float) -> None:
-        self._http, self._database = Http(server, answer_s=answer_s), server.database
-        self._zip = _is_far(server)
+    def __init__(self, server: Server, answer_s: float, zipped: bool) -> None:
+        self._http, self._database, self._zip = Http(server, answer_s=answer_s), server.database, zipped
 
     def post(self, retention: Retention, body: bytes) -> None:
         params = {"db": self._database, "rp": policy(retention), "precision": "ms"}
@@ -78,8 +79,8 @@ class _HttpPost:
 class _ClientPost:
     """`/api/v2/write` through influxdb-client."""
 
-    def __init__(self, server: Server, answer_s: float) -> None:
-        self._server, self._answer_s, self._zip = server, answer_s, _is_far(server)
+    def __init__(self, server: Server, answer_s: float, zipped: bool) -> None:
+        self._server, self._answer_s, self._zip = server, answer_s, zipped
         self._where = urlsplit(server.url).netloc
         self._client: InfluxDBClient | None = None
 
@@ -140,6 +141,6 @@ def compress(body: bytes) -> bytes:
     return packer.compress(body) + packer.flush()
 
 
-def _is_far(server: Server) -> bool:
+def is_far(server: Server) -> bool:
     """Over a network bytes are dear; on one machine the processor is."""
     return urlsplit(server.url).hostname not in ("localhost", "127.0.0.1", "::1")

@@ -1,0 +1,158 @@
+"""Is `balise serve` with InfluxDB, beside its own store or alone, as safe as without?"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from balise_collector import cli
+from balise_collector.commands.influx import app
+from balise_collector.demo.programs import prepare_agents, prepare_broker
+from balise_collector.journal import Journal
+from balise_collector.store import Reader, influx
+from balise_collector.store.chunks import open_reader
+from balise_collector.store.influx import server as known
+from tests.collector.influx.servers import Influxd
+from tests.collector.running import Mosquitto, free_port, until
+from tests.collector.sender import Sender, row
+from tests.collector.store.stores import FAR_MS
+from tests.collector.test_serve import Place
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[Place]:
+    files = prepare_broker(tmp_path / "data")
+    (agent,) = prepare_agents(tmp_path, tmp_path / "data", files, 1)
+    mosquitto = Mosquitto(files)
+    mosquitto.start()
+    yield Place(tmp_path, files, agent, mosquitto)
+    mosquitto.kill()
+
+
+@pytest.fixture
+def influxd(tmp_path: Path, here: Place) -> Iterator[Influxd]:
+    """One that may be killed, with Balise's database."""
+    server = Influxd(tmp_path / "influxd")
+    server.start()
+    done = CliRunner().invoke(app, ["init", server.url, "--data", str(here.data)])
+    assert done.exit_code == 0, done.output
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def reader(here: Place, influxd: Influxd) -> Iterator[Reader]:
+    with closing(influx.open_reader(influxd.server(), here.folder / "none.db")) as opened:
+        yield opened
+
+
+def send(here: Place, sender: Sender, messages: int) -> None:
+    now_ms = time.time_ns() // 1_000_000
+    with here.probe() as probe:
+        probe.send(*(sender.sends(row(), row(1, "web", total_ms=1.5), ts_ms=now_ms + n) for n in range(messages)))
+        until(lambda: sender.seq in probe.acknowledged())
+
+
+def hosts(reader: Reader) -> int:
+    """Records of the sender that are kept."""
+    return sum(1 for one in reader.series() if one.measurement == "host" for _ in read(reader, one.home))
+
+
+def read(reader: Reader, home: str) -> Iterator[object]:
+    return reader.read(home, "host", None, 0, FAR_MS)
+
+
+def check(here: Place) -> tuple[int, str]:
+    done = CliRunner().invoke(app, ["check", "--every-point", "--data", str(here.data)])
+    return done.exit_code, done.output
+
+
+def test_both_stores_get_everything(here: Place, influxd: Influxd, reader: Reader) -> None:
+    with here.served("--influx", influxd.url):
+        send(here, here.sender(), 20)
+        until(lambda: hosts(reader) == 20)
+        with closing(open_reader(here.data / "store")) as ours:
+            until(lambda: hosts(ours) == 20)
+        until(lambda: check(here)[0] == 0)
+        assert here.problems() == []
+
+
+def test_a_server_that_is_down_is_named_and_gets_what_it_missed(here: Place, influxd: Influxd, reader: Reader) -> None:
+    sender = here.sender()
+    with here.served("--influx", influxd.url):
+        send(here, sender, 3)
+        until(lambda: hosts(reader) == 3)
+        influxd.kill()
+        send(here, sender, 30)
+        until(lambda: any("Connection refused" in problem for problem in here.problems()))
+        with closing(open_reader(here.data / "store")) as ours:
+            until(lambda: hosts(ours) == 33)
+        influxd.start()
+        until(lambda: hosts(reader) == 33)
+        until(lambda: here.problems() == [])
+
+
+def test_alone_influxdb_keeps_everything_and_status_asks_it(here: Place, influxd: Influxd, reader: Reader) -> None:
+    with here.served("--influx", influxd.url, "--no-store"):
+        send(here, here.sender(), 5)
+        until(lambda: hosts(reader) == 5)
+        done = CliRunner().invoke(cli.app, ["status", "--json", "--data", str(here.data)])
+        assert json.loads(done.output)["probes"]["heard_5_min"] == 1
+    assert not (here.data / "store").exists()
+    with closing(Journal(here.data / "journal.db")) as journal:
+        assert {*journal.cursors()} == {"influx:journal", "influx:derived"}
+
+
+def test_moving_from_the_embedded_store_to_influxdb_loses_nothing(
+    here: Place, influxd: Influxd, reader: Reader
+) -> None:
+    sender = here.sender()
+    with here.served():
+        send(here, sender, 10)
+        with closing(open_reader(here.data / "store")) as ours:
+            until(lambda: hosts(ours) == 10)
+    forget_the_journal(here)  # as after the week that it holds
+    with here.served("--influx", influxd.url):
+        send(here, sender, 10)
+        until(lambda: hosts(reader) == 10)
+        filled = CliRunner().invoke(app, ["fill", "--data", str(here.data)])
+        assert filled.exit_code == 0, filled.output
+        until(lambda: check(here)[0] == 0)
+    with here.served("--influx", influxd.url, "--no-store"):
+        send(here, sender, 10)
+        until(lambda: hosts(reader) == 30)
+
+
+def forget_the_journal(here: Place) -> None:
+    with closing(Journal(here.data / "journal.db")) as journal:
+        assert journal.prune(time.time_ns() // 1_000_000 + 8 * 86_400_000) >= 10
+        assert journal.entries(0, 100)[0] == []
+
+
+def test_an_influxdb_that_is_not_there_yet_holds_up_nothing(here: Place) -> None:
+    with here.served("--influx", f"http://127.0.0.1:{free_port()}", "--database", "later"):
+        send(here, here.sender(), 2)
+        until(lambda: any("InfluxDB: 127.0.0.1" in problem for problem in here.problems()))
+    settings = known.load(here.data)
+    assert settings
+    assert settings.database == "later"
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (["--no-store"], "nothing would keep the measurements"),
+        (["--influx", "influx:8086"], "is no address of an InfluxDB"),
+        (["--influx", "http://127.0.0.1:1", "--token-file", "/nowhere"], "/nowhere: No such file"),
+    ],
+)
+def test_what_cannot_be_is_one_line(here: Place, options: list[str], why: str) -> None:
+    done = CliRunner().invoke(cli.app, ["serve", "--data", str(here.data), *options])
+    assert (done.exit_code, len(done.output.splitlines())) == (2, 1)
+    assert why in done.output
