@@ -8,6 +8,7 @@ import signal
 import socket
 import sqlite3
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -25,6 +26,7 @@ from balise_collector import cli
 from balise_collector.broker import BrokerFiles
 from balise_collector.demo.programs import AgentFiles, prepare_agents, prepare_broker
 from balise_collector.directory import Directory, sqlite_url
+from balise_collector.ingest import Ingest
 from balise_collector.journal import Journal
 from balise_collector.store.chunks import open_reader
 from tests.collector.running import Mosquitto, Probe, balise, children, free_port, is_running, process, until
@@ -242,6 +244,46 @@ def test_a_probe_is_told_what_changes_and_a_command_that_waited_once(here: Place
         versions = [config.version for config in told()]
     assert versions == sorted(versions)
     assert sum(asked.encode() in payload for payload, _ in probe.told) == 1
+
+
+def test_a_consumer_that_stands_still_is_said_in_minutes(here: Place) -> None:
+    here.mosquitto.start()
+    with closing(Journal(here.data / "journal.db")) as journal:
+        with Directory(sqlite_url(here.data)) as directory:
+            ingest = Ingest(journal, directory.snapshot().resolve, lambda: now_ms() - 320_000)
+        ingest.take([here.sender().sends(ts_ms=now_ms() - 30_000)])
+        with journal.transaction():
+            journal.move("nobody:journal", 0)
+            journal.move("done:journal", 1)
+    with here.served():
+        until(lambda: here.problems() == ["nobody:journal: 5 min behind"])
+
+
+SERVE_OFTEN = """\
+import sys
+from pathlib import Path
+from balise_collector.serve import ServeSettings, broker_of, serve
+data, url = Path(sys.argv[1]), sys.argv[2]
+serve(ServeSettings(data=data, directory_url=url, broker=broker_of(data), http=("127.0.0.1", 0), sites_s=0.2))
+"""
+
+
+def test_what_only_time_changes_is_told_too(here: Place) -> None:
+    here.mosquitto.start()
+    with Directory(sqlite_url(here.data)) as directory:
+        (home,) = directory.export_homes().homes
+        directory.withdraw(home, from_ms=now_ms() + 6_000)
+
+    def consents() -> list[bool]:
+        found = [codec.decode_cmd(payload) for payload, _ in probe.told]
+        return [one.consent for one in found if isinstance(one, Config)]
+
+    command = [sys.executable, "-c", SERVE_OFTEN, str(here.data), sqlite_url(here.data)]
+    with here.probe() as probe, process(command, here.folder / "log"):
+        until(lambda: True in consents())
+        until(lambda: consents()[-1] is False)
+        (here.data / "fleet.toml").write_text("[plan]\nbatch_s = 300\n")
+        until(lambda: any(b"300" in payload for payload, _ in probe.told))
 
 
 # what is refused, in one line
