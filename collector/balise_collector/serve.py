@@ -131,7 +131,7 @@ def serve(settings: ServeSettings, on_ready: Callable[[int], None] = lambda _por
         everything = threading.Event()  # a new session: the broker may have forgotten every retained configuration
         intake = Intake(settings.broker, ingest, on_connected=lambda: _all(everything.set, guard.resumed))
         guard = _guard(settings, ingest, lambda: intake.is_open and intake.disk_ok)
-        seen = Journal(settings.data / "journal.db")  # a connection of its own: SQLite's are not shared between threads
+        seen = Journal(settings.data / "journal.db")  # only read from: who writes may wait, and all on one connection
         children = _children(settings, journal)
         state = State(
             journal=seen, ingest=ingest, intake=intake, guard=guard, started_s=time.monotonic(), children=children
@@ -211,6 +211,7 @@ class _Caretaker:
     ) -> None:
         self._settings, self._directory, self._state = settings, directory, state
         self._fleet = Fleet(settings.data / "fleet.db")
+        self._journal = Journal(settings.data / "journal.db")
         self._generation, self._sites_at_s = -1, 0.0
         self._platform_at_s = 0.0
         self._everything = everything
@@ -224,6 +225,7 @@ class _Caretaker:
         self._stop.set()
         self._thread.join(3 * STOP_S)
         self._fleet.close()
+        self._journal.close()
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -291,7 +293,7 @@ class _Caretaker:
         if time.monotonic() < self._platform_at_s:
             return
         self._platform_at_s = time.monotonic() + PLATFORM_S
-        state, journal = self._state, self._state.journal
+        state, journal = self._state, self._journal
         now_ms, counts = time.time_ns() // 1_000_000, journal.counts()
         fields = {
             "messages": state.ingest.counts["new"],

@@ -170,7 +170,8 @@ def test_killed_with_messages_read_but_not_committed_it_gets_them_again(here: Pl
                 db.isolation_level = None
                 db.execute("BEGIN IMMEDIATE")  # its commit has to wait
                 probe.send(*messages)
-                until(lambda: here.metrics()["balise_oldest_unacknowledged_seconds"] > 0)
+                until(lambda: here.metrics()["balise_oldest_unacknowledged_seconds"] > 1)
+                assert here.metrics()["balise_broker_up"] == 1  # it answers while everything waits
                 serving.kill()
                 serving.wait()
                 db.execute("ROLLBACK")
