@@ -127,7 +127,7 @@ steps = st.one_of(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.lists(steps, max_size=20), st.permutations(range(COUNT)))
 def test_any_order_of_crash_replay_and_late_arrival_leaves_the_same_store(
     happens: list[tuple[str, list[int] | None]], last: list[int]

@@ -132,7 +132,7 @@ def test_what_is_measured_after_a_boot_in_1970_is_dated_when_the_clock_is_set(
     until(lambda: programs.agents[0].witness.exists() and len(lines(programs)) > 20, "it measures")
     blind = lines(programs)
     assert {line["ts_ms"] for line in blind} == {None}
-    until(lambda: look(programs).waiting >= len(blind), "all of it waits")
+    until(lambda: look(programs).waiting > 3, "its messages wait")
     fake.says("+0")
     synchronised.touch()
     until(lambda: lines(programs)[-1]["ts_ms"] is not None, "the clock is known")
