@@ -151,18 +151,19 @@ class Forwarder:
 
     def _say_row(self, row: Entry, batch: Batch) -> int:
         """Adds a journal row's lines; how many. Its values were checked when it came."""
-        place, probe, encoder = row.place, row.probe, self._encoder
-        lines = batch.lines.setdefault(row.retention, [])
+        place, encoder, base_ms = row.place, self._encoder, row.ts_ms
+        whose = (place.building, place.home, place.pon, row.probe)
+        heads, lines = encoder.heads(whose), batch.lines.setdefault(row.retention, [])
         records = wire.records(row.body)
         for record in records:
-            measurement, ts_ms = record.measurement, row.ts_ms + record.at
+            measurement, target, ts_ms = record.measurement, record.target, base_ms + record.at
             try:
+                head = heads.get((measurement, target)) or encoder.head(whose, measurement, target)
+                values = encoder.values(measurement, record.kind, record.reason, record.fields)
                 if not 0 <= ts_ms <= MAX_MS:
                     raise ValueError(f"its date {ts_ms} is beyond what InfluxDB counts")
-                head = encoder.head(measurement, place.building, place.home, place.pon, probe, record.target)
-                values = encoder.values(measurement, record.kind, record.reason, record.fields)
             except ValueError as exc:
-                batch.refused.append((probe, Refused(line=repr(record), why=str(exc))))
+                batch.refused.append((row.probe, Refused(line=repr(record), why=str(exc))))
             else:
                 lines.append(f"{head}{values}{ts_ms}")
         return len(records)

@@ -39,26 +39,36 @@ class Encoder:
     """Says points, and remembers how it said their tags and the names of their fields: 2 us a point."""
 
     def __init__(self) -> None:
-        self._heads: dict[tuple[str, ...], str] = {}
+        self._heads: dict[tuple[str, str, str, str], dict[tuple[str, str], str]] = {}
+        self._known = 0
         self._shapes: dict[tuple[object, ...], _Shape] = {}
 
     def line(self, point: Point) -> str:
         """A point of any origin. ValueError: it cannot be said."""
         if not 0 <= point.ts_ms <= MAX_MS:
             raise ValueError(f"its date {point.ts_ms} is beyond what InfluxDB counts")
-        head = self.head(point.measurement, point.building, point.home, point.pon, point.probe, point.target)
+        whose = (point.building, point.home, point.pon, point.probe)
+        head = self.heads(whose).get((point.measurement, point.target)) or self.head(
+            whose, point.measurement, point.target
+        )
         return f"{head}{self.values(point.measurement, point.kind, point.reason, point.fields)}{point.ts_ms}"
 
-    def head(self, measurement: str, building: str, home: str, pon: str, probe: str, target: str) -> str:
-        """Measurement and tags. ValueError: a tag that the protocol cannot carry."""
-        key = (measurement, building, home, pon, probe, target)
-        found = self._heads.get(key)
+    def heads(self, whose: tuple[str, str, str, str]) -> dict[tuple[str, str], str]:
+        """What `head` has said of a building, home, PON and probe, by measurement and target."""
+        found = self._heads.get(whose)
         if found is None:
-            if len(self._heads) >= _HEADS:
-                self._heads.clear()
-            tags = zip(TAGS, (building, home, pon, probe, target), strict=True)
-            said = (f",{name}={_tag(name, value)}" for name, value in tags if value)
-            found = self._heads[key] = f"{_name(measurement)}{''.join(said)}"
+            found = self._heads[whose] = {}
+        return found
+
+    def head(self, whose: tuple[str, str, str, str], measurement: str, target: str) -> str:
+        """Measurement and tags. ValueError: a tag that the protocol cannot carry."""
+        if self._known >= _HEADS:
+            self._heads.clear()
+            self._known = 0
+        tags = zip(TAGS, (*whose, target), strict=True)
+        said = (f",{name}={_tag(name, value)}" for name, value in tags if value)
+        found = self.heads(whose)[measurement, target] = f"{_name(measurement)}{''.join(said)}"
+        self._known += 1
         return found
 
     def values(self, measurement: str, kind: str, reason: str | None, fields: Mapping[str, Value]) -> str:

@@ -60,6 +60,10 @@ class InfluxReader:
         """How many points are kept of all homes."""
         return sum(self._counts({}, start_ms, end_ms).values())
 
+    def counts(self, start_ms: int, end_ms: int) -> dict[str, int]:
+        """How many points are kept of each measurement that has any."""
+        return self._counts({}, start_ms, end_ms)
+
     def hours(self, start_ms: int, end_ms: int) -> dict[int, int]:
         """How many points are kept of each hour that has any, by its start; ``start_ms`` is the start of one."""
         condition, hours = where({}, start_ms, end_ms), Counter[int]()

@@ -1,0 +1,247 @@
+"""How fast does a backlog reach InfluxDB, and how fast do measurements while they come?
+
+    python -m bench.influx [--probes N] [--messages N] [--runs N] [--json]
+
+Backlog: a journal of so many messages a probe, 7 points of 5 fields each, forwarded by the real consumer; beside it, in
+the same run and on the same server, a bare HTTP loop that posts the same lines, which it was given ready made. Live:
+1,000 sessions pour into broker, ingest with its fsynced journal and acks, and forwarder, each a process; the clock
+stops when InfluxDB has counted the last point. InfluxDB 1.6.7 is on the same cores, as everything is; a 2.x that the
+environment names (BALISE_TEST_INFLUX2_URL, _TOKEN, _ORG) is measured too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import os
+import random
+import statistics
+import tempfile
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import urlencode, urlsplit
+
+from balise_agent.catalogue import Retention
+from balise_agent.contract import topic
+from balise_collector.consumers import Loop
+from balise_collector.directory import sqlite_url
+from balise_collector.forward import LINES, ROWS, Forwarder, feed_key
+from balise_collector.ingest import Incoming, Ingest
+from balise_collector.journal import Journal
+from balise_collector.placement import Place
+from balise_collector.store import influx
+from balise_collector.store.influx import server as known
+from balise_collector.store.influx.posting import Post, open_post
+from balise_collector.store.influx.server import Server, Settings, policy
+from balise_collector.store.influx.setup import prepare
+from balise_collector.store.influx.state import State, cursor_of
+from bench import ground, ingest, loader
+from bench.messages import FIELDS_A_POINT, MINUTE_MS, POINTS_A_MESSAGE, Source
+from tests.collector.influx.servers import Influxd, influx2
+
+GOALS = {"backlog_share_of_bare": 0.9, "live_points_a_s": 43_000.0}
+LIMIT_S = 300.0
+
+
+class _Kept:
+    """A `Post` that keeps what it is given: the lines for the peer."""
+
+    def __init__(self) -> None:
+        self.bodies: list[tuple[Retention, bytes]] = []
+
+    def post(self, retention: Retention, body: bytes) -> None:
+        self.bodies.append((retention, body))
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def make_journal(path: Path, probes: int, messages: int) -> int:
+    """A journal of a backlog; how many points it holds."""
+    now_ms = time.time_ns() // 1_000_000
+    with closing(Journal(path, synchronous="OFF")) as journal:
+        places = {
+            f"probe{n:04d}": Place(home=f"home{n:04d}", building=f"b{n // 8}", pon=f"p{n // 64}") for n in range(probes)
+        }
+        taking = Ingest(journal, lambda probe, _: places[probe], lambda: now_ms)
+        sources = [Source(probe=probe, rng=random.Random(probe)) for probe in places]
+        for number in range(messages):
+            ts_ms = now_ms - (messages - number) * MINUTE_MS
+            taking.take([Incoming(topic=topic(one.probe, "records"), payload=one.next(ts_ms)) for one in sources])
+    return probes * messages * POINTS_A_MESSAGE
+
+
+def forward(folder: Path, post: Post) -> float:
+    """Seconds that the real consumer takes for all of a journal."""
+    with closing(Journal(folder / "journal.db")) as journal, closing(Journal(folder / "journal.db")) as letters:
+        state = State(folder / f"state{time.monotonic_ns()}.db")
+        forwarder = Forwarder(letters=letters, state=state, whose="", connect=lambda: post, now_ms=lambda: 0)
+        with closing(forwarder):
+            loop = Loop(journal, [forwarder], rows=ROWS)
+            start_s = time.perf_counter()
+            loop.drain()
+            took_s = time.perf_counter() - start_s
+            assert forwarder.cursor("journal") == journal.last_id()
+            assert state.counts() == {}
+    return took_s
+
+
+def bare(server: Server, bodies: list[tuple[Retention, bytes]]) -> float:
+    """Seconds that a loop takes that does nothing but post."""
+    parts = urlsplit(server.url)
+    line = http.client.HTTPConnection(str(parts.hostname), parts.port)
+    start_s = time.perf_counter()
+    for retention, body in bodies:
+        params = {"db": server.database, "rp": policy(retention), "precision": "ms"}
+        line.request("POST", f"/write?{urlencode(params)}", body, server.authorization())
+        answer = line.getresponse()
+        said = answer.read()
+        assert answer.status == 204, said
+    took_s = time.perf_counter() - start_s
+    line.close()
+    return took_s
+
+
+def backlog(server: Server, folder: Path, probes: int, messages: int, runs: int) -> dict[str, float]:
+    """Points a second of both, medians of runs that take turns, each into a database of its own."""
+    points = make_journal(folder / "journal.db", probes, messages)
+    kept = _Kept()
+    encode_s = forward(folder, kept)
+    ours: list[float] = []
+    theirs: list[float] = []
+    for run in range(runs):
+        for turn in ("forward", "bare") if run % 2 else ("bare", "forward"):
+            place = _database(server, f"bench{turn}{run}")
+            took_s = forward(folder, open_post(place)) if turn == "forward" else bare(place, kept.bodies)
+            (ours if turn == "forward" else theirs).append(took_s)
+            assert _count(place, folder) == points
+    us, them = statistics.median(ours), statistics.median(theirs)
+    return {
+        "points": points,
+        "bytes_a_point": round(sum(len(body) for _, body in kept.bodies) / points, 1),
+        "encode_us_a_point": round(encode_s / points * 1e6, 2),
+        "bare_points_a_s": round(points / them),
+        "backlog_points_a_s": round(points / us),
+        "backlog_share_of_bare": round(them / us, 3),
+    }
+
+
+def live(server: Server, folder: Path, probes: int, messages: int) -> dict[str, float]:
+    """Points a second from the first PUBLISH to the last point that InfluxDB has kept, all durable and acknowledged."""
+    where = ground.prepare(folder / "ground", probes)
+    load = ingest.make_load(list(where.passwords), messages)
+    points, place, data = probes * messages * POINTS_A_MESSAGE, _database(server, "benchlive"), folder / "live"
+    _tell(data, place)
+    arguments = (str(where.data), sqlite_url(where.data), str(data / "journal.db"))
+    log = data / "collect.log"
+    with ground.mosquitto(where.files), ground.module("bench.collect", *arguments, log=log) as collector:
+        ground.until(lambda: "open" in log.read_text(), collector)
+        sessions = loader.connect((where.files.host, where.files.port), where.passwords)
+        for session in sessions:
+            session.unsent = deque(load[session.probe])
+        with ground.module(
+            "balise_collector.forward", str(data), str(os.getpid()), log=data / "forward.log"
+        ) as forward:
+            start_s = time.monotonic()
+            acked_s = loader.pour(sessions, acks=True, until_s=start_s + LIMIT_S) - start_s
+            ground.until(lambda: _is_through(data), forward, LIMIT_S)
+            stored_s, cpu_s = time.monotonic() - start_s, ground.cpu_s(forward.pid)
+        loader.close(sessions)
+    assert sum(session.acked for session in sessions) == probes * messages
+    assert _count(place, folder) == points
+    return {
+        "live_points": points,
+        "live_ingest_points_a_s": round(points / acked_s),
+        "live_points_a_s": round(points / stored_s),
+        "live_forward_cpu_us_a_point": round(cpu_s / points * 1e6, 1),
+    }
+
+
+def _tell(data: Path, place: Server) -> None:
+    """What the forwarder reads: where InfluxDB is."""
+    data.mkdir()
+    token = data / "token"
+    token.write_text(place.credential)
+    file = str(token) if place.credential else ""
+    known.save(data, Settings(url=place.url, database=place.database, org=place.org, write_file=file))
+
+
+def _is_through(data: Path) -> bool:
+    settings = known.load(data)
+    assert settings
+    with closing(Journal(data / "journal.db")) as journal:
+        key = feed_key(journal.name, settings.identity, "journal")
+        return cursor_of(influx.state_path(known.folder(data)), key) == journal.last_id()
+
+
+def _database(server: Server, name: str) -> Server:
+    place = replace(server, database=f"{name}{time.monotonic_ns()}")
+    prepare(place)
+    return place
+
+
+def _count(place: Server, folder: Path) -> int:
+    """Points that a probe sent."""
+    with closing(influx.open_reader(place, folder / "none.db")) as reader:
+        return sum(reader.counts(0, 2**43).get(name, 0) for name in ("reach", "dns", "web", "host"))
+
+
+def measure(server: Server, folder: Path, probes: int, messages: int, runs: int) -> dict[str, float]:
+    """Both figures on one server."""
+    found = backlog(server, folder, probes, messages, runs)
+    return found | live(server, folder, probes, messages)
+
+
+@contextmanager
+def debian(folder: Path) -> Iterator[Server]:
+    """InfluxDB 1.6.7, until the block ends."""
+    influxd = Influxd(folder / "influxd")
+    influxd.start()
+    try:
+        yield influxd.server()
+    finally:
+        influxd.kill()
+
+
+def run(probes: int = 1_000, messages: int = 40, runs: int = 3) -> dict[str, dict[str, float]]:
+    """Figures by server."""
+    found: dict[str, dict[str, float]] = {}
+    with tempfile.TemporaryDirectory(prefix="balise-bench-") as name:
+        for version in ("1.6.7", "2.x"):
+            folder = Path(name) / version
+            folder.mkdir()
+            second = influx2()
+            if version == "1.6.7":
+                with debian(folder) as server:
+                    found[version] = measure(server, folder, probes, messages, runs)
+            elif second is not None:
+                found[version] = measure(second, folder, probes, messages, runs)
+    return found
+
+
+def main() -> None:
+    """Prints a table, or JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--probes", type=int, default=1_000)
+    parser.add_argument("--messages", type=int, default=40)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    found = run(options.probes, options.messages, options.runs)
+    if options.json:
+        print(json.dumps(found))
+        return
+    for version, figures in found.items():
+        print(f"InfluxDB {version}, requests of {LINES} lines, {FIELDS_A_POINT} fields a point")
+        for name, value in figures.items():
+            goal = f"   goal >= {GOALS[name]:,}" if name in GOALS else ""
+            print(f"  {name:28} {value:>12,}{goal}")
+
+
+if __name__ == "__main__":
+    main()
