@@ -151,6 +151,87 @@ _HOST = Measurement(
     ),
 )
 
+
+def _each_way(*fields: tuple[str, FieldType, str, str]) -> tuple[Field, ...]:
+    """Fields that a test has for each direction it measured; ``WAY`` in a meaning is its word."""
+    words = {"down": "to the probe", "up": "from the probe"}
+    return tuple(
+        _f(f"{way}_{name}", kind, unit, meaning.replace("WAY", word))
+        for way, word in words.items()
+        for name, kind, unit, meaning in fields
+    )
+
+
+_ROLE = _f("role", "str", "", "where the target stands: operator (inside its network) or offnet")
+_RETRY_AFTER = _f("retry_after_s", "int", "s", "skipped(server_busy): when the target can be asked again")
+_STATUS = _f("status", "int", "1", "failed(http_status): the target's HTTP status code")
+
+_THROUGHPUT = Measurement(
+    name="throughput",
+    meaning="Bits a second of TCP payload that the line carried each way while it was filled.",
+    target="LABEL.v4 or LABEL.v6 of the target: families are never mixed; LABEL where its name has no address",
+    source="BEREC BoR (17) 178 (full: its shape); docs/probes/throughput.md",
+    retention="raw_90d",
+    fields=(
+        _AF,
+        _ROLE,
+        _f("shape", "str", "", "light (1 + 3 s each way) or full (3 + 10 s)"),
+        _f("streams", "int", "1", "TCP connections at once"),
+        _f("duration_ms", "int", "ms", "window that the figures are of, each way"),
+        _f("discard_ms", "int", "ms", "start of the streams that is in no figure"),
+        _f(
+            "limited_by", "str", "", "none, loss, probe_cpu, lan, wifi, cross_traffic or server: the worse of both ways"
+        ),
+        _f(
+            "validity",
+            "str",
+            "",
+            "ok, probe_overload, link_lt_contract, probe_on_wifi, cross_traffic or server_fault: only ok counts",
+        ),
+        _RETRY_AFTER,
+        _STATUS,
+        *_each_way(
+            ("bps", "int", "bit/s", "TCP payload at the receiver over the window, all streams, WAY"),
+            ("p5_bps", "int", "bit/s", "5th percentile of its 100 ms rates, WAY"),
+            ("p95_bps", "int", "bit/s", "95th percentile of its 100 ms rates, WAY"),
+            ("bytes", "int", "By", "payload in the window, WAY"),
+            ("cc", "str", "", "congestion control that sent WAY"),
+            ("retrans_ratio", "float", "1", "bytes sent again / bytes sent, by the sender's kernel, whole test, WAY"),
+            ("min_rtt_us", "int", "us", "shortest round trip that the sender's kernel saw, WAY"),
+            ("srtt_us", "int", "us", "smoothed round trip at the end, median of the streams, WAY"),
+            ("share_min", "float", "1", "part of the bytes that the slowest stream carried, WAY"),
+            ("share_max", "float", "1", "part of the bytes that the fastest stream carried, WAY"),
+            ("counter", "str", "", "what was counted: segments (received x MSS) or bytes (in order), WAY"),
+            ("counter_gap_ratio", "float", "1", "how far the two counters differ over the whole test, WAY"),
+            ("iface_bytes", "int", "By", "all bytes of the interface WAY; absent: it is a router's, or not known"),
+        ),
+    ),
+)
+
+_LOADED = Measurement(
+    name="loaded",
+    meaning="How long round trips took before the line was filled, and while it was, each way, under cubic.",
+    target="as throughput",
+    source="RFC 2681; draft-ietf-ippm-responsiveness (rpm, whose method is not the draft's)",
+    retention="raw_90d",
+    fields=(
+        _AF,
+        _ROLE,
+        _f("idle_p50_us", "int", "us", "median round trip in the second before"),
+        _f("rpm_method", "str", "", "how round trips were measured: icmp or stamp; rpm is over the 95 % fastest"),
+        _RETRY_AFTER,
+        _STATUS,
+        *_each_way(
+            ("loaded_p50_us", "int", "us", "median round trip under load WAY"),
+            ("loaded_p95_us", "int", "us", "95th percentile of the round trip under load WAY"),
+            ("delta_us", "int", "us", "loaded p50 - idle p50, load WAY"),
+            ("rpm", "int", "/min", "round trips a minute under load WAY: 60 s / mean of the 95 % fastest"),
+            ("lost", "int", "1", "echoes under load WAY that did not come back"),
+            ("cc", "str", "", "congestion control of the load WAY"),
+        ),
+    ),
+)
+
 _GAP = Measurement(
     name="gap",
     meaning="Messages that the probe had to drop or found damaged: an honest hole, delivered like any record.",
@@ -231,6 +312,7 @@ _PLATFORM = Measurement(
 )
 
 CATALOGUE: dict[str, Measurement] = {
-    m.name: m for m in (_REACH, _DNS, _WEB, _HOST, _GAP, _AGENT_EVENT, _COMMAND, _PRESENCE, _PLATFORM)
+    m.name: m
+    for m in (_REACH, _DNS, _WEB, _HOST, _THROUGHPUT, _LOADED, _GAP, _AGENT_EVENT, _COMMAND, _PRESENCE, _PLATFORM)
 }
 """Every measurement by name."""

@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     run.set_defaults(command=_run)
 
     once = commands.add_parser("once", help="run one probe now and print what it measured")
-    once.add_argument("probe", metavar="PROBE", help="reach, dns, web, host, …")
+    once.add_argument("probe", metavar="PROBE", help="reach, dns, web, host, throughput, …")
     once.add_argument(
         "--config", type=Path, metavar="FILE", help="measure its targets; default: this machine's loopback"
     )
@@ -71,6 +71,9 @@ def _parser() -> argparse.ArgumentParser:
     once.add_argument("--seconds", type=float, metavar="S", help=f"reach: length of the window; default {_WINDOW_S:g}")
     once.add_argument("--name", metavar="NAME", help="dns: the name to ask for")
     once.add_argument("--url", metavar="URL", help="web: the object to fetch")
+    once.add_argument("--target", metavar="URL", help="throughput, loaded: a `balise target`; it fills the line")
+    once.add_argument("--shape", choices=("light", "full"), help="throughput: 1 + 3 s each way, or 3 + 10 s")
+    once.add_argument("--only", choices=("down", "up"), help="throughput, loaded: one way")
     once.set_defaults(command=_once)
 
     check = commands.add_parser("check", help="say in plain words what works and what does not")
@@ -157,7 +160,7 @@ def _once(args: argparse.Namespace) -> int:
 def _settings_once(args: argparse.Namespace, config: AgentConfig | None) -> tuple[Any, list[str]]:
     """The probe's settings: the configuration's, or one target of the options and loopback defaults; or faults."""
     from balise_agent.probes import PROBES
-    from balise_agent.settings import build
+    from balise_agent.settings import as_table, build
 
     given = {name: value for name in _OPTIONS if (value := getattr(args, name)) is not None}
     foreign = [name for name in given if name not in _QUICK.get(args.probe, ("", {}))[1]]
@@ -169,16 +172,27 @@ def _settings_once(args: argparse.Namespace, config: AgentConfig | None) -> tupl
         return PROBES[args.probe].settings(), []
     field, defaults = _QUICK[args.probe]
     table = {name: value for name, value in (defaults | given).items() if value is not None}
-    window = {"interval_s": table.pop("seconds")} if "seconds" in table else {}
-    return build(PROBES[args.probe].settings, {field: [{"label": _LABEL} | table]} | window, args.probe)
+    whole = {key: table.pop(name) for name, key in _WHOLE.items() if name in table}
+    if "target" in table:
+        table["url"] = table.pop("target")
+    if config is not None and not given.keys() - _WHOLE.keys():
+        return build(PROBES[args.probe].settings, as_table(config.probes[args.probe]) | whole, args.probe)
+    return build(PROBES[args.probe].settings, {field: [{"label": _LABEL} | table]} | whole, args.probe)
 
 
-_OPTIONS = ("host", "port", "method", "seconds", "name", "url")
+_OPTIONS = ("host", "port", "method", "seconds", "name", "url", "target", "shape", "only")
+_WHOLE = {"seconds": "interval_s", "shape": "shape", "only": "only", "loaded": "loaded"}  # no setting of one target
 # probe -> the list of its targets, and a target's options with their loopback defaults (None: the settings' own)
 _QUICK: dict[str, tuple[str, dict[str, Any]]] = {
     "reach": ("targets", {"host": "127.0.0.1", "port": None, "method": "icmp", "seconds": _WINDOW_S, "every_s": 0.2}),
     "dns": ("resolvers", {"host": "127.0.0.1", "port": None, "name": "localhost"}),
     "web": ("objects", {"url": "http://127.0.0.1/"}),
+    # `once loaded` is asked for by itself: here is one record, of one target.
+    "throughput": (
+        "targets",
+        {"target": "http://127.0.0.1:8080", "role": "any", "shape": None, "only": None, "loaded": False},
+    ),
+    "loaded": ("targets", {"target": "http://127.0.0.1:8080", "role": "any", "only": None}),
 }
 
 

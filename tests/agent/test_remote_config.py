@@ -146,9 +146,9 @@ def test_all_faults_are_reported_with_where_the_operator_wrote_them() -> None:
         targets={"dns": [{"label": "box", "host": "127.0.0.1", "name": "a..b"}], "host": [], "web": "x"},
     )
     assert apply(BASE, config) == (
-        "plan.raech: unknown key; known are batch_s, mode, reach, dns, web, host",
-        "plan.state_dir: unknown key; known are batch_s, mode, reach, dns, web, host",
-        "targets.host: unknown key; known are reach, dns, web",
+        "plan.raech: unknown key; known are batch_s, mode, reach, dns, web, host, throughput, loaded",
+        "plan.state_dir: unknown key; known are batch_s, mode, reach, dns, web, host, throughput, loaded",
+        "targets.host: unknown key; known are reach, dns, web, throughput, loaded",
         "plan.batch_s: 0 is not within 1-3600 s",
         "plan.reach.targets: unknown key; it is targets.reach",
         f"plan.dns.colour: unknown key; known are {', '.join(f.name for f in fields(DnsSettings))}",

@@ -36,6 +36,7 @@ class Spec:
     only: str = "both"
     streams: int = 4
     token: str = ""
+    role: str = "any"  # that the target must have
     contract_down_bps: float | None = None
     contract_up_bps: float | None = None
 
@@ -62,7 +63,7 @@ def throughput(spec: Spec, say: Say, shapes: Mapping[str, Shape], fields: Fields
     fields |= {"duration_ms": round(shape.duration_s * 1_000), "discard_ms": round(shape.discard_s * 1_000)}
     limits = []
     with leased(spec.peer, spec.shape, spec.token, spec.contract, spec.streams, say) as session:
-        fields["role"] = session.lease.role
+        fields["role"] = _role(session, spec.role)
         for direction, contract_bps in zip(("down", "up"), spec.contract, strict=True):
             if spec.only in ("both", direction):
                 flow = _flow(session, direction, shape)
@@ -76,7 +77,7 @@ def loaded(spec: Spec, say: Say, shapes: Mapping[str, Shape], fields: Fields) ->
     """Fills the fields of a `loaded` record."""
     shape = shapes["loaded"]
     with leased(spec.peer, "loaded", spec.token, spec.contract, spec.streams, say) as session:
-        fields["role"] = session.lease.role
+        fields["role"] = _role(session, spec.role)
         try:
             pings = open_pings(spec.peer, session.lease.udp_port)
         except OSError:
@@ -99,6 +100,13 @@ def rpm(ordered_us: list[int]) -> int:
     """Round trips a minute: 60 s over the mean of all but the slowest 5 % (draft-ietf-ippm-responsiveness, § 4.3.1)."""
     kept = ordered_us[: max(1, len(ordered_us) * 95 // 100)]
     return round(60e6 / max(1.0, sum(kept) / len(kept)))
+
+
+def _role(session: Session, wanted: str) -> str:
+    """The target's; one that has another would put its figure into a series of the other kind."""
+    if wanted not in ("any", session.lease.role):
+        raise TroubleError(failed("wrong_role"))
+    return session.lease.role
 
 
 def _flow(session: Session, direction: str, shape: Shape) -> Flow:

@@ -1,0 +1,99 @@
+"""How is a test run in a short-lived process of its own?
+
+So its memory goes back, and neither the event loop nor the pings are disturbed.
+
+Rule 1: whatever becomes of the child, the test has an outcome; its answer is one line, bounded and in time.
+Rule 2: a run that is cancelled kills the child, whose sockets then reset: the line is free within its queue's length.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from balise_agent.contract import OK, Outcome, Value, failed, skipped
+from balise_agent.net.throughput.dialogue import ANSWER_S, CONNECT_S
+from balise_agent.net.throughput.shape import Shape
+
+COMMAND = (sys.executable, "-m", "balise_agent.net.throughput")
+MOST_BYTES = 65_536
+
+Result = tuple[Outcome, dict[str, Value]]
+
+
+def most_s(shape: Shape) -> float:
+    """How long a test of both directions can take: every step of it at its own time-out, and a slow start."""
+    return 2 * shape.lasts_s + 6 * (CONNECT_S + ANSWER_S)
+
+
+async def run(spec: Mapping[str, Any], timeout_s: float, command: Sequence[str] = COMMAND) -> Result:
+    """Outcome and fields of one test."""
+    pipe = asyncio.subprocess.PIPE
+    try:
+        child = await asyncio.create_subprocess_exec(
+            *command, stdin=pipe, stdout=pipe, limit=MOST_BYTES, start_new_session=True
+        )
+    except OSError:
+        return failed("child_not_started"), {}
+    try:
+        async with asyncio.timeout(timeout_s):
+            line = await _exchange(child, json.dumps(spec).encode() + b"\n")
+            status = await _ended(child)
+    except TimeoutError:
+        return failed("child_timeout"), {}
+    finally:
+        if child.returncode is None:
+            child.kill()
+        await _ended(child)
+    if status != 0:
+        return failed("child_killed" if status < 0 else "child_failed"), {}
+    return decode(line)
+
+
+def decode(line: bytes) -> Result:
+    """The child's line; any bytes are a result."""
+    try:
+        told = json.loads(line)
+    except (ValueError, RecursionError):
+        return failed("child_failed"), {}
+    match told:
+        case {"kind": "ok", "fields": dict(fields)}:
+            return OK, _plain(fields)
+        case {"kind": "failed", "reason": str(why), "fields": dict(fields)}:
+            return failed(why), _plain(fields)
+        case {"kind": "skipped", "reason": str(why), "fields": dict(fields)}:
+            return skipped(why), _plain(fields)
+        case _:
+            return failed("child_failed"), {}
+
+
+async def _exchange(child: asyncio.subprocess.Process, spec: bytes) -> bytes:
+    """The child's first line; empty where it ended without one, or wrote more than a line may have."""
+    stdin, stdout = child.stdin, child.stdout
+    if stdin is None or stdout is None:
+        return b""
+    try:
+        stdin.write(spec)
+        await stdin.drain()
+        return await stdout.readuntil(b"\n")
+    except (OSError, asyncio.IncompleteReadError):
+        return b""
+    except asyncio.LimitOverrunError:
+        child.kill()
+        return b""
+
+
+async def _ended(child: asyncio.subprocess.Process) -> int:
+    """Its status when it has ended. Until its pipes are read empty, asyncio does not tell that it has."""
+    if child.stdin is not None:
+        child.stdin.close()
+    while child.stdout is not None and await child.stdout.read(MOST_BYTES):
+        pass
+    return await child.wait()
+
+
+def _plain(fields: Mapping[str, Any]) -> dict[str, Value]:
+    return {str(name): value for name, value in fields.items() if isinstance(value, bool | int | float | str)}
