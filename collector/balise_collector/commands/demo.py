@@ -20,7 +20,7 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
-from balise_collector.demo import picture
+from balise_collector.demo import forwarding, picture
 from balise_collector.demo.programs import DemoError, Programs
 from balise_collector.demo.tally import Tally, tally
 from balise_collector.store import Point
@@ -42,24 +42,35 @@ def demo(
     folder: Annotated[
         Path | None, typer.Option("--dir", help="Keep all files there; default: a temporary folder.")
     ] = None,
+    influx: Annotated[
+        str, typer.Option(metavar="URL", help="Forward to this InfluxDB as well: http://HOST:8086.", show_default=False)
+    ] = "",
+    token: Annotated[str, typer.Option(help="Its token, or user:password on 1.x.", show_default=False)] = "",
+    database: Annotated[str, typer.Option(help="Its database, or first bucket; made where it is missing.")] = "balise",
+    org: Annotated[str, typer.Option(help="Its organisation, on 2.x.", show_default=False)] = "",
 ) -> None:
     """Show the whole path on this machine: a broker, a target, the collector, and one real agent that measures them."""
     with _folder(folder) as where, _ended_by_signals():
-        programs = Programs(where)
+        programs, missing = Programs(where), None
         try:
+            if influx:
+                programs.serve_options = forwarding.prepare(where, influx, token=token, database=database, org=org)
             programs.start()
             _watch(programs, seconds, live=not as_json)
             found = finish(programs)
+            missing = forwarding.missing(programs.data) if influx else None
         except DemoError as exc:
             typer.echo(f"balise: {exc}", err=True)
             raise typer.Exit(2) from exc
         finally:
             programs.end_all()
     if as_json:
-        typer.echo(json.dumps(found.as_json()))
+        typer.echo(json.dumps(found.as_json() | ({"influx_missing": missing} if influx else {})))
     else:
         _say(found)
-    raise typer.Exit(0 if found.lost == found.duplicated == 0 else 1)
+        if influx:
+            typer.echo(f"InfluxDB: {'it does not answer' if missing is None else f'{missing} records are missing'}.")
+    raise typer.Exit(0 if found.lost == found.duplicated == 0 and (not influx or missing == 0) else 1)
 
 
 def _watch(programs: Programs, seconds: float | None, *, live: bool) -> None:
@@ -90,7 +101,7 @@ def look(programs: Programs) -> picture.Path:
     """Where records are now, from the files."""
     outboxes, journal = [agent.outbox for agent in programs.agents], programs.data / "journal.db"
     last = _count(journal, "SELECT coalesce(max(id), 0) FROM journal")
-    done = _count(journal, "SELECT coalesce(max(id), 0) FROM cursor WHERE consumer = 'store:journal'")
+    done = _count(journal, "SELECT coalesce(min(id), 0) FROM cursor WHERE consumer LIKE '%:journal'")
     return picture.Path(
         measured=sum(_lines(agent.witness) for agent in programs.agents),
         waiting=sum(_count(outbox, _WAITING) for outbox in outboxes),

@@ -62,11 +62,15 @@ class AgentFiles:
 
 @dataclass(slots=True)
 class Programs:
-    """The running programs and where their files are; they start in one order and end in the other."""
+    """The running programs and where their files are; they start in one order and end in the other.
+
+    ``serve_options``: what `balise serve` is told beside.
+    """
 
     folder: Path
     agents: list[AgentFiles] = field(default_factory=list)
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    serve_options: tuple[str, ...] = ()
 
     @property
     def data(self) -> Path:
@@ -105,7 +109,8 @@ class Programs:
         """`balise serve`."""
         with suppress(FileNotFoundError):
             (self.data / "serve.json").unlink()
-        self.run("collector", [*_balise(), "serve", "--data", str(self.data), "--http-port", "0"])
+        options = ["--data", str(self.data), "--http-port", "0", *self.serve_options]
+        self.run("collector", [*_balise(), "serve", *options])
         self.wait("collector", (self.data / "serve.json").exists)
 
     def start_agent(self, agent: AgentFiles, module: str = "balise_agent.cli") -> None:
