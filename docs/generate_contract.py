@@ -7,6 +7,7 @@ it; the worked example is worked by that code.
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -56,6 +57,9 @@ def document() -> str:
         "refusals": table(("name", "meaning"), ((f"`{name}`", why) for name, why in REFUSALS.items())),
         "retention classes": retention(),
         "measurements": measurements(),
+        "dictionary id": f"{codec.DICTIONARY_ID:#010x}",
+        "dictionary bytes": str(len(codec.DICTIONARY)),
+        "dictionary": dictionary(),
     }
     return HEAD + re.sub(r"<<(.+?)>>", lambda match: parts[match[1]], SOURCE.read_text())
 
@@ -104,6 +108,12 @@ def retention() -> str:
     """How long each class is kept."""
     kept = {name: "until the pilot's end + 6 months" if days is None else days for name, days in RETENTION_DAYS.items()}
     return table(("class", "days"), ((f"`{name}`", days) for name, days in kept.items()))
+
+
+def dictionary() -> str:
+    """The preset dictionary, in lines that can be read."""
+    lines = textwrap.wrap(codec.DICTIONARY.decode(), 110, break_on_hyphens=False)  # there is no space in it
+    return "\n".join(f"    {line}" for line in lines)
 
 
 def measurements() -> str:

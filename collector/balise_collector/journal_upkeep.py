@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 import sqlite3
-import zlib
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -17,7 +16,8 @@ from pathlib import Path
 import msgspec
 
 from balise_agent.catalogue import RETENTION_DAYS, Retention
-from balise_agent.contract import MAX_AT_MS
+from balise_agent.codec import deflate, inflate
+from balise_agent.contract import MAX_AT_MS, Refusal
 from balise_collector.journal_rows import ORPHAN_MS, SHORT_LIVED, checksum
 from balise_collector.placement import Place
 
@@ -101,11 +101,12 @@ def _erase_bodies(db: sqlite3.Connection, home: str, from_ms: int, to_ms: int) -
 
 def _without(body: bytes, from_at: int, to_at: int) -> bytes | None:
     """A stored body less the records from one ``at`` up to another; None where none are left."""
-    read = msgspec.json.decode(zlib.decompress(body))
+    raw = inflate(body)
+    read = msgspec.json.decode(b"" if isinstance(raw, Refusal) else raw)
     left = [record for record in read["records"] if not from_at <= record["at"] < to_at]
     if len(left) == len(read["records"]):
         return body
-    return zlib.compress(msgspec.json.encode(read | {"records": left})) if left else None
+    return deflate(msgspec.json.encode(read | {"records": left})) if left else None
 
 
 def remove_asides(path: Path, before_ms: int) -> int:

@@ -21,7 +21,7 @@ from msgspec import Meta, MsgspecError, Struct, defstruct
 from msgspec.json import Decoder
 
 from balise_agent.catalogue import CATALOGUE, FieldType, Measurement, Retention
-from balise_agent.codec import decode_batch, deflate, encode_body
+from balise_agent.codec import DICTIONARY, decode_batch, deflate, encode_body
 from balise_agent.codec.shape import REASON, TARGET, is_short, is_text
 from balise_agent.contract import (
     MAX_AT_MS,
@@ -157,9 +157,12 @@ def decode(payload: bytes) -> Decoded | Refusal:
 def records(body_zlib: bytes) -> tuple[Row, ...]:
     """The records of a body that `decode` gave to keep. ValueError: it is damaged."""
     try:
-        found: tuple[Row, ...] = _STORED.decode(zlib.decompress(body_zlib)).records
+        inflater = zlib.decompressobj(zdict=DICTIONARY)
+        found: tuple[Row, ...] = _STORED.decode(inflater.decompress(body_zlib)).records
     except (MsgspecError, UnicodeDecodeError, zlib.error) as exc:
         raise ValueError(f"stored body of {len(body_zlib)} bytes: {exc}") from exc
+    if not inflater.eof or inflater.unused_data:
+        raise ValueError(f"stored body of {len(body_zlib)} bytes: not one whole zlib stream")
     return found
 
 
@@ -197,7 +200,7 @@ def _fast(payload: bytes) -> Decoded | None:
     line, _, compressed = payload.partition(b"\n")
     if len(payload) > MAX_WIRE_BYTES or len(line) > MAX_ENVELOPE_BYTES:
         return None
-    inflater = zlib.decompressobj()
+    inflater = zlib.decompressobj(zdict=DICTIONARY)
     try:
         envelope = _ENVELOPE.decode(line)
         raw = inflater.decompress(compressed, MAX_BODY_BYTES + 1)

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from balise_agent import codec
-from balise_agent.contract import MAX_UNKNOWN, Ack
+from balise_agent.contract import MAX_UNKNOWN, Ack, Refusal
 from balise_collector import wire
 from balise_collector.ingest import FUTURE_MS, MAX_NAMES, Incoming, Ingest, Reply, ranges
 from balise_collector.journal import Journal
@@ -70,10 +70,9 @@ class Bench:
 
 def _inflated(value: bytes) -> bytes:
     for part in (value, value.partition(b"\n")[2]):
-        try:
-            return zlib.decompress(part)
-        except zlib.error:
-            continue
+        raw = codec.inflate(part)
+        if not isinstance(raw, Refusal):
+            return raw
     return value
 
 

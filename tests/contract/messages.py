@@ -11,7 +11,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from balise_agent.catalogue import CATALOGUE, FieldType, Measurement
-from balise_agent.codec import deflate, encode_batch, encode_body
+from balise_agent.codec import deflate, encode_batch, encode_body, inflate
 from balise_agent.contract import (
     COMMAND_KINDS,
     MAX_AT_MS,
@@ -29,6 +29,14 @@ from balise_agent.contract import (
     skipped,
     token,
 )
+
+
+def inflated(compressed: bytes) -> bytes:
+    """The JSON of a body that is whole."""
+    raw = inflate(compressed)
+    assert isinstance(raw, bytes), raw
+    return raw
+
 
 BASE64URL = string.ascii_letters + string.digits + "-_"
 FROM_PROBES = [m for m in CATALOGUE.values() if m.writer == "probe" and m.leaves]
@@ -197,7 +205,7 @@ def repeat_a_name(draw: st.DrawFn, text: str) -> str:
 def damaged(draw: st.DrawFn) -> bytes:
     """A valid message whose JSON was changed, spelled otherwise or given a name twice, and compressed again."""
     line, _, compressed = draw(payloads).partition(b"\n")
-    envelope, body = json.loads(line), json.loads(zlib.decompress(compressed))
+    envelope, body = json.loads(line), json.loads(inflated(compressed))
     for _ in range(draw(st.integers(0, 2))):
         change(draw, body if draw(st.integers(0, 3)) else envelope)
     dumps = spellings(draw)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import subprocess
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -16,6 +15,7 @@ from jsonschema import Draft7Validator
 
 from balise_agent.catalogue import CATALOGUE
 from balise_agent.contract import Topic, topic
+from tests.contract.messages import inflated
 from tests.contract.test_golden import BATCHES, GOLDEN, load
 
 HERE = Path(__file__).parent
@@ -92,7 +92,7 @@ def parts(path: Path) -> list[tuple[str, Any]]:
     kind, payload, _ = load(path)
     if kind == "records":
         line, _, compressed = payload.partition(b"\n")
-        return [("envelope", json.loads(line)), ("body", json.loads(zlib.decompress(compressed)))]
+        return [("envelope", json.loads(line)), ("body", json.loads(inflated(compressed)))]
     message = json.loads(payload)
     if kind == "cmd":
         return [("config" if message["kind"] == "config" else "command", message)]

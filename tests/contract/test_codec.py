@@ -277,6 +277,25 @@ def test_an_inflated_bomb_never_takes_more_than_the_limit() -> None:
     assert isinstance(codec.inflate(zlib.compress(b" " * (MAX_BODY_BYTES + 1))), Refusal)
 
 
+def test_a_body_is_packed_with_the_dictionary_and_names_it() -> None:
+    packed = codec.deflate(b'{"nonce":"')
+    assert packed[1] & 0x20  # FDICT (RFC 1950, section 2.2)
+    assert int.from_bytes(packed[2:6]) == codec.DICTIONARY_ID
+    assert codec.inflate(packed) == b'{"nonce":"'
+
+
+def test_the_dictionary_is_frozen() -> None:
+    assert (codec.DICTIONARY_ID, len(codec.DICTIONARY)) == (0x18E92ADE, 1_774)
+
+
+def test_a_body_that_needs_no_dictionary_is_read_and_one_that_needs_another_is_refused() -> None:
+    assert codec.inflate(zlib.compress(b"{}")) == b"{}"
+    other = zlib.compressobj(zdict=b"another dictionary")
+    refusal = codec.inflate(other.compress(b"{}") + other.flush())
+    assert isinstance(refusal, Refusal)
+    assert refusal.name == "bad_zlib"
+
+
 def test_decoding_deep_in_the_stack_refuses_and_does_not_raise() -> None:
     nested = codec.encode_batch(ENVELOPE, codec.deflate(b"[" * 900 + b"]" * 900))
 

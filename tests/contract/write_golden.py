@@ -95,6 +95,7 @@ def records() -> Iterator[tuple[str, dict[str, Any]]]:
     yield "records-signed", batch(reach, signature=token(hashlib.sha512(b"sig").digest()))
     yield "records-bounds", batch(*bounds())
     yield "records-of-a-later-agent", later(reach)
+    yield "records-by-the-dictionary", batch(reach, example(CATALOGUE["host"], OK), example(CATALOGUE["dns"], OK))
 
 
 def example(measurement: Measurement, outcome: Outcome) -> Record:

@@ -1,7 +1,8 @@
 """How is what a probe says, and is told, written on the wire and read back?
 
 A batch is its envelope as one line of JSON, LF, then its body as zlib(JSON): `batch.py`. Acks, presence, configurations
-and commands are plain JSON: `control.py`. What a single value may be is in `shape.py`.
+and commands are plain JSON: `control.py`. What a single value may be is in `shape.py`, what zlib knows of every body
+beforehand in `dictionary.py`.
 
 Rule 1: decoding is total. Any bytes give a value or a `Refusal` with its name; nothing from outside raises.
 Rule 2: inputs are bounded before they are parsed: bytes on the wire, bytes inflated, records, lengths of texts.
@@ -29,8 +30,11 @@ from balise_agent.codec.control import (
     encode_config,
     encode_presence,
 )
+from balise_agent.codec.dictionary import DICTIONARY, DICTIONARY_ID
 
 __all__ = [
+    "DICTIONARY",
+    "DICTIONARY_ID",
     "check_record",
     "decode_ack",
     "decode_batch",

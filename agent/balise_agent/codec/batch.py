@@ -10,6 +10,7 @@ import zlib
 from typing import Any
 
 from balise_agent.catalogue import CATALOGUE, FieldType, Retention
+from balise_agent.codec.dictionary import DICTIONARY
 from balise_agent.codec.shape import (
     BOOT,
     REASON,
@@ -79,8 +80,9 @@ def encode_body(body: Body) -> bytes:
 
 
 def deflate(body_json: bytes) -> bytes:
-    """zlib at its default level: 6 and 9 are within 1 % on a batch, 1 is 8 % larger."""
-    return zlib.compress(body_json)
+    """zlib with the preset dictionary, at its default level: 6 and 9 are within 1 % on a batch, 1 is 8 % larger."""
+    packer = zlib.compressobj(zdict=DICTIONARY)
+    return packer.compress(body_json) + packer.flush()
 
 
 def encode_envelope(envelope: Envelope) -> bytes:
@@ -158,7 +160,7 @@ def decode_envelope(line: bytes) -> Envelope | Refusal:
 
 def inflate(compressed: bytes) -> bytes | Refusal:
     """The body's JSON; never more than `MAX_BODY_BYTES` and one are made."""
-    inflater = zlib.decompressobj()
+    inflater = zlib.decompressobj(zdict=DICTIONARY)  # for those that ask for it
     try:
         raw = inflater.decompress(compressed, MAX_BODY_BYTES + 1)
     except zlib.error as exc:
