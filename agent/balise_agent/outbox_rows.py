@@ -138,6 +138,7 @@ def connect(path: Path, *, synchronous: str = "FULL") -> sqlite3.Connection:
     make(path, SCHEMA, "page_size = 1024", "auto_vacuum = INCREMENTAL")
     db = sqlite3.connect(path, timeout=10, check_same_thread=False)
     db.text_factory = TEXT
+    db.create_function("ack_mark", 1, ack_mark, deterministic=True)
     db.execute("PRAGMA journal_mode = WAL")
     db.execute(f"PRAGMA synchronous = {synchronous}")
     db.executescript(SCHEMA)
