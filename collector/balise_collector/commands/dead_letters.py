@@ -15,6 +15,7 @@ from balise_agent.codec import decode_batch
 from balise_agent.contract import Refusal
 from balise_collector.commands.options import DEFAULT_DATA, AsJson, Data, DirectoryUrl, directory, show, stop
 from balise_collector.directory import dates
+from balise_collector.forward import REFUSED as INFLUX
 from balise_collector.ingest import Ingest
 from balise_collector.journal import Journal
 
@@ -38,11 +39,16 @@ def show_(
     """Show what came and why it is refused, as this version sees it."""
     with _journal(data) as journal:
         found = journal.dead_letter(id_)
-    if found is None:
+        row = next((one for one in journal.dead_letters() if one["id"] == id_), None)
+    if found is None or row is None:
         stop(f"{id_}: no dead letter has that number")
     probe, payload = found
-    decoded = decode_batch(payload)
     typer.echo(f"probe    {probe}")
+    if row["reason"] == INFLUX:
+        typer.echo(f"InfluxDB {row['detail']}")
+        typer.echo(f"line     {payload.decode()}")
+        return
+    decoded = decode_batch(payload)
     typer.echo(f"now      {decoded if isinstance(decoded, Refusal) else 'can be read: balise dead-letters replay'}")
     line, _, body = payload.partition(b"\n")
     typer.echo(f"envelope {line[:_SHOWN_BYTES]!r}")
@@ -58,9 +64,13 @@ def replay(
     """Read them again, as after an upgrade: what can be read now is kept like any message."""
     with _journal(data) as journal, directory(data, url) as opened:
         ingest = Ingest(journal, opened.snapshot().resolve, lambda: time.time_ns() // 1_000_000)
-        outcomes = ingest.replay(ids or [row["id"] for row in journal.dead_letters()])
+        rows = journal.dead_letters()
+        lines = {row["id"] for row in rows if row["reason"] == INFLUX}
+        outcomes = ingest.replay(set(ids or (row["id"] for row in rows)) - lines)
     for outcome, count in sorted(outcomes.items()):
         typer.echo(f"{count}\t{outcome}")
+    if lines & set(ids or lines):
+        typer.echo("Lines that InfluxDB refused are in the store: balise influx rewind --since DATE sends them again")
 
 
 @contextmanager

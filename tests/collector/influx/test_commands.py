@@ -11,15 +11,19 @@ import pytest
 from typer.testing import CliRunner
 
 from balise_collector import forward
+from balise_collector.commands import dead_letters
 from balise_collector.commands.influx import app
 from balise_collector.directory import dates
+from balise_collector.ingest import Ingest
 from balise_collector.store import Point, influx
 from balise_collector.store.influx import server as known
 from balise_collector.store.influx.deleting import open_deleting
+from balise_collector.store.influx.posting import open_post
 from balise_collector.store.influx.server import Server, Settings
 from balise_collector.store.influx.setup import prepare
-from tests.collector.influx.ground import NOW_MS, Ground, fill, path, points
+from tests.collector.influx.ground import NOW_MS, Ground, fill, path, place, points
 from tests.collector.influx.servers import servers
+from tests.collector.sender import Sender, row
 from tests.collector.store.stores import FAR_MS
 
 HOUR_MS, MINUTE_MS = 3_600_000, 60_000
@@ -141,3 +145,22 @@ def test_where_no_influxdb_is_known_it_is_said(tmp_path: Path, command: str) -> 
     done = CliRunner().invoke(app, [command, *options])
     assert (done.exit_code, len(done.output.splitlines())) == (2, 1)
     assert "balise influx init" in done.output
+
+
+def test_a_refused_line_is_shown_with_influxdb_s_words_and_is_not_read_as_a_message(ground: Ground) -> None:
+    with closing(open_post(ground.server)) as post:
+        post.post("raw_90d", f'web,probe=x dns_ms="text" {NOW_MS}'.encode())
+    message = Sender("probe0009").sends(row(0, "web", dns_ms=1.5), ts_ms=NOW_MS)
+    Ingest(ground.journal, place, lambda: NOW_MS).take([message])
+    ground.loop.drain()
+    (letter,) = ground.journal.dead_letters()
+    shown = CliRunner().invoke(dead_letters.app, ["show", str(letter["id"]), "--data", str(ground.folder)])
+    assert shown.exit_code == 0, shown.output
+    probe, words, line = shown.output.splitlines()
+    assert probe == "probe    probe0009"
+    assert "field type conflict" in words
+    assert line == f'line     web,building=b1,home=home0009,pon=p1,probe=probe0009 outcome="ok",dns_ms=1.5 {NOW_MS}'
+    replayed = CliRunner().invoke(dead_letters.app, ["replay", "--data", str(ground.folder)])
+    assert replayed.output.splitlines() == [
+        "Lines that InfluxDB refused are in the store: balise influx rewind --since DATE sends them again"
+    ]
