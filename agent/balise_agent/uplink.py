@@ -12,13 +12,16 @@ is guarded, whatever else ends a session ends only that, and `alive` asks for a 
 - a message id is reused after a reconnect: the table of ids is the session's too;
 - PUBACK 0x10 (nobody listens) and 0x87 (not allowed) look like success unless the reason code is read, and so does a
 subscription that was not granted;
-- it calls back with a lock of its own held, which deadlocks with any lock of ours around its calls: there is none.
+- it calls back with a lock of its own held, which deadlocks with any lock of ours around its calls: there is none;
+- it pings each keep-alive whatever it sent meanwhile: it is let to only when nothing was sent for as long (a third of
+the pings at a message a minute, 0.15 MB a day).
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import random
 import select
 import socket
@@ -247,6 +250,7 @@ class Uplink:
         self._address, self._why, self._turn_s = address, "closed", self._monotonic()
         self._sent: dict[int, int | None] = {}  # mid -> outbox id, None: presence; what has no PUBACK yet
         self._window = WINDOW
+        self._spoke_s = -math.inf  # the last message; until the first, paho alone keeps the session
         self._goodbye: int | None = None  # mid of the last word
         self._drop.clear()
         client = self._new_client()
@@ -281,7 +285,8 @@ class Uplink:
             client.loop_read()
         if client.want_write():
             client.loop_write()
-        client.loop_misc()
+        if self._monotonic() - self._spoke_s >= self._broker.keepalive_s:
+            client.loop_misc()  # pings, and ends the session where the last ping was not answered
 
     def _send(self, client: mqtt.Client) -> None:
         while self._open and self._outgoing and len(self._sent) < self._window:
@@ -293,6 +298,7 @@ class Uplink:
                     properties.UserProperty = contract.ENCODING
                     topic = contract.topic(self._broker.probe, "records")
                     self._sent[client.publish(topic, payload, qos=1, properties=properties).mid] = id_
+                    self._spoke_s = self._monotonic()
 
     def _say(self, client: mqtt.Client, presence: Presence) -> int:
         properties = _properties(PacketTypes.PUBLISH, contract.CONTENT_TYPE_CONTROL)

@@ -6,6 +6,7 @@ import json
 import os
 import queue
 import random
+import select
 import signal
 import socket
 import ssl
@@ -167,6 +168,19 @@ def test_what_has_no_puback_never_exceeds_the_window(peer: Peer) -> None:
         session.puback(first[3].mid)
         session.puback(first[4].mid)
         assert [packet.kind for packet in session.until_ping()] == [PUBLISH, PUBLISH]
+
+
+def test_a_ping_is_sent_only_where_nothing_was_for_a_keep_alive(peer: Peer) -> None:
+    told, now_s = Told(), [0.0]
+    with uplink(plain(peer.port, keepalive_s=1), told, monotonic=lambda: now_s[0]) as link:
+        session = peer.session()
+        session.greet()
+        told.next(Connected)
+        link.publish(1, batch(1))
+        session.puback(*records(session, 1))
+        assert select.select([session.sock], [], [], 1.5)[0] == []  # paho by itself would ping after 1 s
+        now_s[0] = 1.0
+        assert session.until_ping() == []
 
 
 def test_a_broker_that_takes_fewer_at_once_gets_fewer(peer: Peer) -> None:
