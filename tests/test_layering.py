@@ -20,21 +20,20 @@ SOURCES = {"agent": ROOT / "agent/balise_agent", "collector": ROOT / "collector/
 # `*`: whatever the extra `collector` installs. The standard library is free to all.
 TABLE = """
 room | may import of Balise | of other packages
-agent.contract agent.catalogue agent.codec agent.logs |  |
-agent.settings agent.durable_file agent.single |  |
-agent.sqlite_file | agent.durable_file |
+agent.contract agent.catalogue agent.codec agent.logs agent.durable_file agent.sqlite_file |  |
+agent.settings agent.single |  |
 agent.net | contract | numpy
-agent.probes | contract agent.net agent.settings | psutil
+agent.probes | contract agent.net agent.settings agent.ladder agent.outage | psutil
 agent.ladder agent.outage | contract |
-agent.clock | contract agent.durable_file |
+agent.clock | contract |
 agent.config | contract agent.probes agent.settings |
 agent.plan agent.gate agent.runner | contract agent.probes agent.clock agent.config |
-agent.identity | contract agent.config agent.settings agent.durable_file |
+agent.identity | contract agent.config agent.settings |
 agent.signature | contract | cryptography
-agent.remote_config | contract agent.config agent.probes agent.settings agent.signature agent.durable_file |
+agent.remote_config | contract agent.config agent.probes agent.settings agent.signature |
 agent.commands | contract agent.signature |
-agent.enrol | contract agent.identity agent.durable_file | cryptography
-agent.outbox agent.outbox_rows agent.salvage | contract agent.clock agent.durable_file agent.sqlite_file |
+agent.enrol | contract agent.identity | cryptography
+agent.outbox agent.outbox_rows agent.salvage | contract agent.clock |
 agent.delivery | contract agent.outbox |
 agent.uplink | contract agent.clock agent.identity agent.outbox | paho
 agent.doctor agent.doctor_texts | agent | paho psutil
@@ -42,18 +41,16 @@ agent.writer agent.outbox_thread agent.orders | agent |
 agent.agent agent.cli agent.service | agent |
 collector.entry | collector.cli |
 collector.cli collector.commands collector.demo | contract collector | *
-collector.serve collector.children collector.metrics collector.status | contract collector agent.sqlite_file | *
+collector.serve collector.children collector.metrics collector.status | contract collector | *
 collector.placement | contract | *
 collector.wire | contract | *
-collector.journal | contract collector.placement collector.journal_rows collector.journal_upkeep \
-agent.durable_file agent.sqlite_file | *
+collector.journal | contract collector.placement collector.journal_rows collector.journal_upkeep | *
 collector.journal_rows | contract collector.placement | *
 collector.journal_upkeep | contract collector.placement collector.journal_rows | *
-collector.journal_salvage | collector.journal collector.journal_rows agent.durable_file agent.sqlite_file | *
+collector.journal_salvage | contract collector.journal collector.journal_rows | *
 collector.ingest | contract collector.placement collector.wire collector.journal collector.journal_rows | *
 collector.intake collector.fast_lane collector.acks | contract collector.ingest | *
-collector.consumers | contract agent.sqlite_file collector.wire collector.journal collector.journal_rows collector.store | *
-collector.forward | contract collector.wire collector.journal collector.journal_rows collector.consumers collector.store | *
+collector.consumers collector.forward | contract collector.wire collector.journal collector.journal_rows collector.store | *
 collector.store | contract | *
 collector.stats | contract collector.store | *
 collector.broker | contract | *
