@@ -1,0 +1,223 @@
+"""How near to the truth are our rates and delays, on lines whose truth is arithmetic, beside iperf3?
+
+    python -m bench.throughput [--cases truth,loss,loaded,ipv6,cpu,loopback] [--runs N] [--json]
+
+A line is `bench/relay`: rate on IP packets of 1,500 bytes, tail-drop, FIFO. Truth is rate x 1448 / 1500 (IPv6: 1428).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from bench.relay.line import Way, line, why_not
+from bench.relay.peers import engine, iperf3, target
+
+GOAL = 0.005
+GOAL_SHORT_QUEUE = 0.02  # where the queue is shorter than the bandwidth-delay product
+CLIENT_SHARE = "10"  # % of a core
+
+Row = dict[str, Any]
+
+
+def ways(mbps: int, rtt_ms: float, queue_ms: float, loss: float = 0.0) -> tuple[Way, Way]:
+    """The same line both ways; loss on both."""
+    way = Way(rate_bps=mbps * 1_000_000, delay_ms=rtt_ms / 2, queue_ms=queue_ms, loss=loss)
+    return way, way
+
+
+def truth(runs: int) -> Iterator[Row]:
+    """Rates, loss 0."""
+    for mbps, rtt_ms, queue_ms in product((10, 50, 300), (1, 10, 40), (20, 200)):
+        yield from _rates(mbps, rtt_ms, queue_ms, runs=runs)
+    for rtt_ms, queue_ms in product((1, 10, 40), (20, 200)):
+        yield from _rates(800, rtt_ms, queue_ms, runs=1)
+
+
+def loss(runs: int) -> Iterator[Row]:
+    """1 % lost at random, by BBR and, for iperf3, by cubic too."""
+    yield from _rates(300, 10, 20, lost=0.01, runs=runs)
+
+
+def ipv6(runs: int) -> Iterator[Row]:
+    """IPv6, whose headers are larger."""
+    yield from _rates(50, 10, 200, af=6, runs=runs)
+
+
+def cpu(runs: int) -> Iterator[Row]:
+    """The client held to a share of a core."""
+    for percent in (10, 5, 2):
+        yield from _rates(300, 10, 20, runs=runs, percent=percent)
+
+
+def loaded(runs: int) -> Iterator[Row]:
+    """Delay under load: the queue that is there, and the rise of the 95th percentile."""
+    for mbps, queue_ms in product((10, 50, 300), (20, 100, 200)):
+        down, up = ways(mbps, 10, queue_ms)
+        with tempfile.TemporaryDirectory() as folder, line(down, up) as there, target(there, Path(folder)) as port:
+            for _ in range(runs):
+                told = engine(there, port, kind="loaded")
+                row: Row = {"case": "loaded", "mbps": mbps, "rtt_ms": 10, "queue_ms": queue_ms, **told}
+                for way in ("down", "up"):
+                    rise_ms = (told[f"{way}_loaded_p95_us"] - told["idle_p50_us"]) / 1_000
+                    row[f"{way}_rise_ms"], row[f"{way}_ratio"] = round(rise_ms, 1), round(rise_ms / queue_ms, 3)
+                yield row
+
+
+def loopback(runs: int) -> Iterator[Row]:
+    """As fast as two cores can, and CPU a GB of the client."""
+    code = "from balise_collector.commands.target import app; app()"
+    options = ["--listen", "127.0.0.1", "--port", "0", "--udp-port", "0", "--open", "--json"]
+    with subprocess.Popen([sys.executable, "-c", code, *options], stdout=subprocess.PIPE, text=True) as program:
+        try:
+            assert program.stdout is not None
+            port = json.loads(program.stdout.readline())["http"]
+            for _, way in product(range(runs), ("down", "up")):
+                yield _loopback_engine(port, way)
+                yield _loopback_iperf3(way)
+        finally:
+            program.terminate()
+
+
+def _loopback_engine(port: int, way: str) -> Row:
+    peer = {"family": int(socket.AF_INET), "address": ["127.0.0.1", port], "name": "127.0.0.1"}
+    asked = json.dumps({"kind": "throughput", "peer": peer, "only": way}) + "\n"
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    command = [sys.executable, "-m", "balise_agent.net.throughput"]
+    done = subprocess.run(command, input=asked, capture_output=True, text=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    told = json.loads(done.stdout)["fields"]
+    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    moved_gb = told[f"{way}_bps"] / 8e9 * (4 if way == "down" else 4.5)  # about: the discarded second is in it
+    figures = {"gbps": round(told[f"{way}_bps"] / 1e9, 2), "cpu_s_per_gb": round(cpu_s / moved_gb, 3)}
+    return {"case": "loopback", "tool": "balise", "way": way, **figures, "rss_mb": round(after.ru_maxrss / 1024, 1)}
+
+
+def _loopback_iperf3(way: str) -> Row:
+    server = subprocess.Popen(["iperf3", "-s", "-1", "-p", "5299"], stdout=subprocess.DEVNULL)
+    try:
+        while subprocess.run(["ss", "-Hltn", "sport = 5299"], capture_output=True, check=True).stdout == b"":
+            pass
+        words = [
+            "iperf3",
+            "-c",
+            "127.0.0.1",
+            "-p",
+            "5299",
+            "-J",
+            "-P",
+            "4",
+            "-t",
+            "4",
+            *(["-R"] if way == "down" else []),
+        ]
+        told = json.loads(subprocess.run(words, capture_output=True, text=True, check=True).stdout)["end"]
+    finally:
+        server.kill()  # its one client is served
+        server.wait()
+    rate = told["sum_received"]["bits_per_second"]
+    cpu_s_per_gb = told["cpu_utilization_percent"]["host_total"] / 100 / (rate / 8e9)
+    return {
+        "case": "loopback",
+        "tool": "iperf3",
+        "way": way,
+        "gbps": round(rate / 1e9, 2),
+        "cpu_s_per_gb": round(cpu_s_per_gb, 3),
+    }
+
+
+def _rates(
+    mbps: int, rtt_ms: float, queue_ms: float, *, runs: int, lost: float = 0.0, af: int = 4, percent: int | None = None
+) -> Iterator[Row]:
+    down, up = ways(mbps, rtt_ms, queue_ms, lost)
+    short = queue_ms < rtt_ms
+    for run in range(runs):
+        with tempfile.TemporaryDirectory() as folder, line(down, up, seed=run + 1) as there:
+            with target(there, Path(folder)) as port, _Held(percent) as before:
+                told = engine(there, port, af=af, before=before)
+            row: Row = {"case": "rate", "mbps": mbps, "rtt_ms": rtt_ms, "queue_ms": queue_ms, "loss": lost, "af": af}
+            row |= {"cpu_percent": percent, "outcome": told["outcome"], "limited_by": told.get("limited_by")}
+            for way, truth_bps in (("down", down.goodput_bps(af)), ("up", up.goodput_bps(af))):
+                if f"{way}_bps" in told:
+                    row[f"{way}_ratio"] = round(told[f"{way}_bps"] / truth_bps, 5)
+                    row |= {f"{way}_{n}": told.get(f"{way}_{n}") for n in ("cc", "retrans_ratio", "counter_gap_ratio")}
+                if run == 0 and af == 4 and percent is None:
+                    row[f"{way}_iperf3_ratio"] = round(iperf3(there, down=way == "down") / truth_bps, 5)
+        down_counted = there.counters["down"]
+        row["relay_lost_ratio"] = round(down_counted["lost"] / max(1, down_counted["in"]), 5)
+        row["relay_latest_ms"] = max(c["latest_us"] for c in there.counters.values()) / 1_000
+        row["goal"] = GOAL_SHORT_QUEUE if short else GOAL
+        yield row
+
+
+class _Held:
+    """A cgroup that gives so many % of a core, as words in front of a command; nothing is held without a share."""
+
+    def __init__(self, percent: int | None) -> None:
+        self._percent = percent
+        self._folder: Path | None = None
+
+    def __enter__(self) -> list[str]:
+        if self._percent is None:
+            return []
+        v2 = Path("/sys/fs/cgroup/cgroup.controllers").exists()
+        root = Path("/sys/fs/cgroup") if v2 else Path("/sys/fs/cgroup/cpu")
+        self._folder = root / f"balise-bench-{os.getpid()}"
+        if v2:
+            (root / "cgroup.subtree_control").write_text("+cpu")
+        self._folder.mkdir()
+        quota_us = self._percent * 1_000
+        if v2:
+            (self._folder / "cpu.max").write_text(f"{quota_us} 100000")
+        else:
+            (self._folder / "cpu.cfs_quota_us").write_text(str(quota_us))
+        # `ip netns exec` has mounted another /sys by then: the group's file is handed over open.
+        self._file = os.open(self._folder / "cgroup.procs", os.O_WRONLY)
+        os.set_inheritable(self._file, True)
+        return ["sh", "-c", f'echo $$ >/proc/{os.getpid()}/fd/{self._file}; exec "$@"', "sh"]
+
+    def __exit__(self, *_: object) -> None:
+        if self._folder is not None:
+            os.close(self._file)
+            self._folder.rmdir()
+
+
+CASES: dict[str, Callable[[int], Iterator[Row]]] = {
+    "truth": truth,
+    "loss": loss,
+    "loaded": loaded,
+    "ipv6": ipv6,
+    "cpu": cpu,
+    "loopback": loopback,
+}
+
+
+def main() -> None:
+    """Print a row a run."""
+    parser = argparse.ArgumentParser(prog="python -m bench.throughput", description=__doc__)
+    parser.add_argument("--cases", default="truth,loss,loaded,ipv6,cpu,loopback", help="of " + ", ".join(CASES))
+    parser.add_argument("--runs", type=int, default=3, help="of each case")
+    parser.add_argument("--json", action="store_true", help="a JSON object a row")
+    arguments = parser.parse_args()
+    missing = why_not()
+    for name in arguments.cases.split(","):
+        if missing is not None and name != "loopback":
+            print(f"{name}: not run: {missing}", file=sys.stderr)
+            continue
+        for row in CASES[name](arguments.runs):
+            shown = {k: v for k, v in row.items() if v is not None}
+            print(json.dumps(row) if arguments.json else " ".join(f"{k}={v}" for k, v in shown.items()), flush=True)
+
+
+if __name__ == "__main__":
+    main()
