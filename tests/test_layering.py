@@ -50,7 +50,8 @@ collector.journal_upkeep | contract collector.placement collector.journal_rows |
 collector.journal_salvage | contract collector.journal collector.journal_rows | *
 collector.ingest | contract collector.placement collector.wire collector.journal collector.journal_rows | *
 collector.intake collector.fast_lane collector.acks | contract collector.ingest | *
-collector.consumers collector.forward | contract collector.wire collector.journal collector.journal_rows collector.store | *
+collector.consumers collector.forward | contract collector.wire collector.journal collector.store \
+collector.journal_rows | *
 collector.store | contract | *
 collector.stats | contract collector.store | *
 collector.broker | contract | *
