@@ -1,6 +1,6 @@
 """How near to the truth are our rates and delays, on lines whose truth is arithmetic, beside iperf3?
 
-    python -m bench.throughput [--cases truth,loss,loaded,ipv6,cpu,loopback] [--runs N] [--json]
+    python -m bench.throughput [--cases truth,loss,loaded,ipv6,cpu,cost,loopback] [--runs N] [--json]
 
 A line is `bench/relay`: rate on IP packets of 1,500 bytes, tail-drop, FIFO. Truth is rate x 1448 / 1500 (IPv6: 1428).
 """
@@ -15,17 +15,19 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-from bench.relay.line import Way, line, why_not
-from bench.relay.peers import engine, iperf3, target
+from bench.relay.call import AT_ONCE, EVERY_S
+from bench.relay.line import HOME, Line, Way, line, why_not
+from bench.relay.peers import engine, iperf3, spec_of, target
 
 GOAL = 0.005
 GOAL_SHORT_QUEUE = 0.02  # where the queue is shorter than the bandwidth-delay product
-CLIENT_SHARE = "10"  # % of a core
+WELL_MS = 10  # a call is as before while its delay rises by no more
 
 Row = dict[str, Any]
 
@@ -72,6 +74,65 @@ def loaded(runs: int) -> Iterator[Row]:
                     rise_ms = (told[f"{way}_loaded_p95_us"] - told["idle_p50_us"]) / 1_000
                     row[f"{way}_rise_ms"], row[f"{way}_ratio"] = round(rise_ms, 1), round(rise_ms / queue_ms, 3)
                 yield row
+
+
+def cost(runs: int) -> Iterator[Row]:
+    """A light test at 10 Mbit/s across a call: what the call suffers, and how soon it does not after an abort."""
+    for queue_ms, ends in product((20, 200), ("by itself", "killed")):
+        down, up = ways(10, 10, queue_ms)
+        for _ in range(runs):
+            with tempfile.TemporaryDirectory() as folder, line(down, up) as there, target(there, Path(folder)) as port:
+                yield {"case": "cost", "queue_ms": queue_ms, "ends": ends} | _across_a_call(there, port, ends)
+
+
+def _across_a_call(there: Line, port: int, ends: str) -> Row:
+    module = [sys.executable, "-m", "bench.relay.call"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(there.at("home", *module, "receive", "6000", "13"), stdout=pipe, text=True) as hears:
+        assert hears.stdout is not None
+        hears.stdout.readline()
+        with subprocess.Popen(there.at("far", *module, "send", HOME, "6000", "12"), stdout=pipe, text=True) as says:
+            time.sleep(1.5)
+            asked = spec_of(port, only="down")
+            command = there.at("home", sys.executable, "-m", "balise_agent.net.throughput")
+            with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as test:
+                begun_s = time.monotonic()
+                assert test.stdin is not None
+                test.stdin.write(asked)
+                test.stdin.close()
+                if ends == "killed":
+                    time.sleep(2.5)
+                    test.kill()
+                else:
+                    test.wait()
+                ended_s = time.monotonic()
+            sent = int(says.communicate()[0])
+        came = json.loads(hears.stdout.readline())
+    return _suffered([(sent_s, delay_s) for sent_s, delay_s in came], sent, begun_s, ended_s)
+
+
+def _suffered(came: list[tuple[float, float]], sent: int, begun_s: float, ended_s: float) -> Row:
+    """Delays before, during and after; the call is well again when 200 ms of it are as before."""
+
+    def p95_ms(start_s: float, end_s: float) -> float:
+        delays = sorted(delay_s for sent_s, delay_s in came if start_s <= sent_s < end_s)
+        return round(delays[len(delays) * 95 // 100] * 1_000, 1) if delays else float("inf")
+
+    before_ms, window_s = p95_ms(0, begun_s), 0.2
+    full = round(window_s / EVERY_S) * AT_ONCE
+
+    def well(start_s: float) -> bool:
+        arrived = sum(start_s <= sent_s < start_s + window_s for sent_s, _ in came)
+        return arrived >= full - AT_ONCE and p95_ms(start_s, start_s + window_s) <= before_ms + WELL_MS
+
+    steps = [n / 100 for n in range(300)]
+    return {
+        "before_p95_ms": before_ms,
+        "during_p95_ms": p95_ms(begun_s + 1, ended_s),
+        "lost_ratio": round(1 - len(came) / sent, 4),
+        "sick_s": round(sum(not well(begun_s + step_s) for step_s in steps if begun_s + step_s < ended_s) / 100, 2),
+        "well_after_end_s": next((step_s for step_s in steps if well(ended_s + step_s)), None),
+    }
 
 
 def loopback(runs: int) -> Iterator[Row]:
@@ -198,6 +259,7 @@ CASES: dict[str, Callable[[int], Iterator[Row]]] = {
     "loaded": loaded,
     "ipv6": ipv6,
     "cpu": cpu,
+    "cost": cost,
     "loopback": loopback,
 }
 
@@ -205,7 +267,7 @@ CASES: dict[str, Callable[[int], Iterator[Row]]] = {
 def main() -> None:
     """Print a row a run."""
     parser = argparse.ArgumentParser(prog="python -m bench.throughput", description=__doc__)
-    parser.add_argument("--cases", default="truth,loss,loaded,ipv6,cpu,loopback", help="of " + ", ".join(CASES))
+    parser.add_argument("--cases", default="truth,loss,loaded,ipv6,cpu,cost,loopback", help="of " + ", ".join(CASES))
     parser.add_argument("--runs", type=int, default=3, help="of each case")
     parser.add_argument("--json", action="store_true", help="a JSON object a row")
     arguments = parser.parse_args()

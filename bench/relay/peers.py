@@ -45,14 +45,20 @@ def engine(
     line: Line, port: int, *, kind: str = "throughput", af: int = 4, before: Sequence[str] = (), **spec: Any
 ) -> Mapping[str, Any]:
     """The test's fields with ``outcome``; ``before``: words in front of the command."""
+    command = line.at("home", *before, sys.executable, "-m", "balise_agent.net.throughput")
+    done = subprocess.run(
+        command, input=spec_of(port, kind=kind, af=af, **spec), capture_output=True, text=True, check=True
+    )
+    told = json.loads(done.stdout)
+    return {"outcome": told["reason"] or told["kind"], **told["fields"]}
+
+
+def spec_of(port: int, *, kind: str = "throughput", af: int = 4, **spec: Any) -> str:
+    """What the engine's process is asked for."""
     where = [FAR6, port, 0, 0] if af == 6 else [FAR, port]
     family = socket.AF_INET6 if af == 6 else socket.AF_INET
     peer = {"family": int(family), "address": where, "name": "target"}
-    asked = json.dumps({"kind": kind, "peer": peer, "token": TOKEN, **spec})
-    command = line.at("home", *before, sys.executable, "-m", "balise_agent.net.throughput")
-    done = subprocess.run(command, input=asked + "\n", capture_output=True, text=True, check=True)
-    told = json.loads(done.stdout)
-    return {"outcome": told["reason"] or told["kind"], **told["fields"]}
+    return json.dumps({"kind": kind, "peer": peer, "token": TOKEN, **spec}) + "\n"
 
 
 def iperf3(line: Line, *, down: bool, cc: str = "bbr", seconds: int = 3, discard: int = 1, streams: int = 4) -> float:
