@@ -55,6 +55,7 @@ PROBES_END_S = 1.2  # the whole end has 3 s: the probes,
 FAREWELL_S = 0.6  # the acks of the last messages,
 GOODBYE_S = 0.5  # and the broker's of the last word; the disk has the rest
 TICK_S = 30.0  # trials of a configuration, silence of a session
+ALONE_FROM_S = 60.0  # batches this long are a real probe's, whose card counts; of a demo others read the outbox too
 REMEMBER_S = 1800.0  # the last known time; oftener would be a sync each time
 
 
@@ -70,7 +71,8 @@ class Agent:
         """``clock``: None is the kernel's."""
         self._base, self._config, self._identity = config, config, identity
         self._clock = clock or SystemClock(trust=config.agent.clock == "trust")
-        self._on_disk = OutboxThread(config.state_dir / "outbox.db", boot=identity.boot, clock=self._clock)
+        path, alone = config.state_dir / "outbox.db", config.batch_s >= ALONE_FROM_S
+        self._on_disk = OutboxThread(path, boot=identity.boot, clock=self._clock, alone=alone)
         self._delivery = Delivery(window=WINDOW, rng=random.Random())
         self._line = LineLock()
         self._proof_from_id: float = 0

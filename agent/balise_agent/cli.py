@@ -213,8 +213,8 @@ def _context(config: AgentConfig | None, clock: Clock) -> Context:
     )
 
 
-def _rows_waiting(path: Path) -> int:
-    """What the running agent's outbox holds; it is only read."""
+def _rows_waiting(path: Path) -> int | None:
+    """What the agent's outbox holds; it is only read. None: the agent runs and has it to itself."""
     if not path.exists():
         return 0
 
@@ -222,8 +222,11 @@ def _rows_waiting(path: Path) -> int:
     from contextlib import closing
 
     sql = "SELECT (SELECT count(*) FROM pending) + (SELECT count(*) FROM outbox WHERE acked IS NULL)"
-    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
-        return int(db.execute(sql).fetchone()[0])
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=0.5)) as db:
+        try:
+            return int(db.execute(sql).fetchone()[0])
+        except sqlite3.OperationalError:
+            return None
 
 
 def _as_json(record: Record, clock: Clock) -> str:

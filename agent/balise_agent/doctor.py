@@ -222,6 +222,8 @@ def check_outbox(path: Path) -> Finding:
             result = db.execute("PRAGMA quick_check(1)").fetchone()[0]
             sealed, pending = list(_states(rows(db, "1"))), list(_states(pending_rows(db)))
     except sqlite3.OperationalError as exc:  # locked, or not to be read by this user
+        if single.is_taken(path.parent):
+            return _ok("outbox", "outbox_in_use")
         return Finding(check="outbox", level="unknown", code="outbox_unknown", details={"why": str(exc)})
     except sqlite3.DatabaseError as exc:
         return _fault("outbox", "outbox_damaged", why=str(exc))

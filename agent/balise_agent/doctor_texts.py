@@ -194,6 +194,10 @@ TEXTS: dict[str, dict[Lang, Text]] = {
         "en": ("The buffer is whole; {waiting} rows wait for the collector.", ""),
         "fr": ("Le tampon est intact ; {waiting} lignes attendent le collecteur.", ""),
     },
+    "outbox_in_use": {
+        "en": ("The agent runs and has its buffer to itself; it looked it through at its start.", ""),
+        "fr": ("L'agent tourne et garde son tampon pour lui ; il l'a vérifié à son démarrage.", ""),
+    },
     "outbox_none": {
         "en": ("There is no buffer yet: the agent has not run here.", ""),
         "fr": ("Pas encore de tampon : l'agent n'a pas tourné ici.", ""),

@@ -91,6 +91,7 @@ class Outbox:
         on_commit: Callable[[Sequence[str]], None] | None = None,
         max_bytes: int = MAX_BYTES,
         synchronous: str = "FULL",
+        alone: bool = False,
     ) -> None:
         """``on_commit`` is told the key of each record once it is on disk: the witness of the demo and of the fault
         tests."""
@@ -99,7 +100,7 @@ class Outbox:
         self._news: list[str] = []  # what the transaction under way will put on disk
         damage = _set_aside_if_damaged(path, f"{clock.wall_ms()}-{secrets.token_hex(2)}")
         asides = sqlite_file.asides(path)
-        self._db, self._path = connect(path, synchronous=synchronous), path
+        self._db, self._path = connect(path, synchronous=synchronous, alone=alone), path
         self._db.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
         self.stream = token(secrets.token_bytes(16))
         self._off = _int(self.get(f"offset:{boot}"))

@@ -30,22 +30,23 @@ WITNESS = "BALISE_WITNESS"
 class OutboxThread:
     """Called with some work, runs it in the thread: what comes first is done first."""
 
-    def __init__(self, path: Path, *, boot: str, clock: Clock) -> None:
-        self._path, self._boot, self._clock = path, boot, clock
+    def __init__(self, path: Path, *, boot: str, clock: Clock, alone: bool = False) -> None:
+        """``alone``: as `Outbox` takes it."""
+        self._path, self._boot, self._clock, self._alone = path, boot, clock, alone
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="outbox")
 
     async def __call__(self, work: Callable[[], T]) -> T:
         """What it returns or raises."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
-    async def open(self, stopping: asyncio.Event) -> Outbox | None:
+    async def open(self, stopping: asyncio.Event, retry_s: float = RETRY_S) -> Outbox | None:
         """The outbox, as soon as the disk lets it be opened; None where the end comes before."""
         while not stopping.is_set():
             try:
                 return await self(self._open)
             except sqlite3.OperationalError as exc:
                 log.error("disk_refuses", extra={"why": str(exc)})
-                await until(stopping, RETRY_S)
+                await until(stopping, retry_s)
         return None
 
     async def close(self, outbox: Outbox) -> None:
@@ -63,7 +64,7 @@ class OutboxThread:
     def _open(self) -> Outbox:
         witness = os.environ.get(WITNESS)
         on_commit = None if witness is None else partial(_append_lines, Path(witness))
-        return Outbox(self._path, boot=self._boot, clock=self._clock, on_commit=on_commit)
+        return Outbox(self._path, boot=self._boot, clock=self._clock, on_commit=on_commit, alone=self._alone)
 
 
 def _append_lines(path: Path, lines: Sequence[str]) -> None:

@@ -386,6 +386,16 @@ def test_a_whole_outbox_says_what_waits(outbox: Path) -> None:
     assert waiting >= 2
 
 
+def test_the_buffer_of_an_agent_that_has_it_to_itself_is_not_called_unreadable(tmp_path: Path) -> None:
+    lock = single.take(tmp_path)
+    assert lock is not None
+    try:
+        with closing(Outbox(tmp_path / "outbox.db", boot="boot", clock=FixedClock(), alone=True)):
+            assert verdict(doctor.check_outbox(tmp_path / "outbox.db")) == ("ok", "outbox_in_use")
+    finally:
+        os.close(lock)
+
+
 def test_an_agent_that_never_ran_has_no_outbox(tmp_path: Path) -> None:
     assert verdict(doctor.check_outbox(tmp_path / "outbox.db")) == ("ok", "outbox_none")
     assert list(tmp_path.iterdir()) == []

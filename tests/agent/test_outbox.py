@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -269,3 +270,16 @@ def test_more_records_than_a_message_may_hold_become_several(tmp_path: Path, clo
     counts = [sum(r.measurement == "host" for r in batch.body.records) for batch in _batches(outbox)]
     assert sum(counts) == len(records)
     assert max(counts) <= contract.MAX_RECORDS
+
+
+def test_an_outbox_that_is_alone_keeps_no_mapped_index_and_nobody_reads_it_meanwhile(
+    tmp_path: Path, clock: HandClock
+) -> None:
+    path = tmp_path / "outbox.db"
+    with closing(Outbox(path, boot="a", clock=clock, alone=True)) as outbox:
+        outbox.commit([_host(clock)], seal=True)
+        assert not path.with_name("outbox.db-shm").exists()
+        with closing(sqlite3.connect(path, timeout=0)) as db, pytest.raises(sqlite3.OperationalError, match="locked"):
+            db.execute("SELECT count(*) FROM outbox").fetchone()
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("SELECT count(*) FROM outbox").fetchone()[0] >= 1

@@ -18,6 +18,6 @@ class Context:
     now_bt_ms: Callable[[], int]
     monotonic: Callable[[], float]
     rng: random.Random
-    rows_waiting: Callable[[], int]
+    rows_waiting: Callable[[], int | None]
     clock_ok: Callable[[], bool | None]
     state_dir: Path

@@ -121,7 +121,9 @@ def _supply() -> dict[str, Value]:
 
 def _state(context: Context) -> dict[str, Value]:
     uptime_s = context.now_bt_ms() // 1_000
-    fields: dict[str, Value] = {"uptime_s": uptime_s, "rows_waiting": context.rows_waiting()}
+    fields: dict[str, Value] = {"uptime_s": uptime_s}
+    if (waiting := context.rows_waiting()) is not None:
+        fields["rows_waiting"] = waiting
     fields["agent_uptime_s"] = max(0, uptime_s - _started_s())
     clock_ok = context.clock_ok()
     if clock_ok is not None:
