@@ -269,3 +269,32 @@ def test_a_record_that_is_none_of_the_contract_s_is_refused_and_the_others_kept(
             assert numbers(bench.records()) == [1]
 
     asyncio.run(work())
+
+
+def test_an_outbox_that_cannot_be_opened_yet_is_tried_again(tmp_path: Path) -> None:
+    async def work() -> None:
+        path = tmp_path / "state" / "outbox.db"
+        thread = OutboxThread(path, boot=BOOT, clock=HandClock())
+        opening = asyncio.create_task(thread.open(asyncio.Event(), retry_s=0.02))
+        await asyncio.sleep(0.1)
+        assert not opening.done()
+        path.parent.mkdir()
+        async with asyncio.timeout(PATIENCE_S):
+            outbox = await opening
+        assert outbox is not None
+        await thread.close(outbox)
+
+    asyncio.run(work())
+
+
+def test_an_end_that_comes_before_the_outbox_opened_is_an_end(tmp_path: Path) -> None:
+    async def work() -> None:
+        stopping = asyncio.Event()
+        thread = OutboxThread(tmp_path / "state" / "outbox.db", boot=BOOT, clock=HandClock())
+        opening = asyncio.create_task(thread.open(stopping))
+        await asyncio.sleep(0.1)
+        stopping.set()
+        async with asyncio.timeout(PATIENCE_S):
+            assert await opening is None
+
+    asyncio.run(work())
