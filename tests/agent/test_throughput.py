@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -180,17 +179,18 @@ def test_a_run_that_is_cancelled_ends_its_process(tmp_path: Path) -> None:
         os.kill(int(said.read_text()), 0)
 
 
-def test_a_test_whose_agent_was_killed_ends_and_frees_the_line(port: int) -> None:
-    agent = subprocess.Popen(
-        [sys.executable, "-m", "balise_agent.cli", "once", "throughput", "--target", f"http://127.0.0.1:{port}"],
-        stdout=subprocess.DEVNULL,
-    )
-    while not (children := Path(f"/proc/{agent.pid}/task/{agent.pid}/children").read_text().split()):
-        time.sleep(0.01)
-    agent.send_signal(signal.SIGKILL)
-    agent.wait()
-    while Path(f"/proc/{children[0]}").exists() and "Z" not in Path(f"/proc/{children[0]}/stat").read_text():
-        time.sleep(0.05)
+def test_a_test_whose_agent_was_killed_ends_and_frees_the_line() -> None:
+    with target() as port:
+        argv = ["once", "throughput", "--target", f"http://127.0.0.1:{port}"]
+        agent = subprocess.Popen([sys.executable, "-m", "balise_agent.cli", *argv], stdout=subprocess.DEVNULL)
+        tasks = Path(f"/proc/{agent.pid}/task/{agent.pid}/children")
+        while not (children := tasks.read_text().split()):
+            time.sleep(0.01)
+        agent.kill()
+        agent.wait()
+        stat = Path(f"/proc/{children[0]}/stat")
+        while stat.exists() and " Z " not in stat.read_text():
+            time.sleep(0.05)
 
 
 # The command line
@@ -198,7 +198,6 @@ def test_a_test_whose_agent_was_killed_ends_and_frees_the_line(port: int) -> Non
 
 def test_once_prints_one_object_without_a_token(port: int, capsys: pytest.CaptureFixture[str]) -> None:
     argv = ["once", "throughput", "--target", f"http://127.0.0.1:{port}", "--only", "down", "--json"]
-    free_again(port)
     assert main(argv) == 0
     (record,) = map(json.loads, capsys.readouterr().out.splitlines())
     assert (record["measurement"], record["target"], record["outcome"]) == ("throughput", "once.v4", "ok")
@@ -214,7 +213,6 @@ def test_once_takes_a_configurations_targets_and_the_options_of_the_test(
         f'[agent]\nstate_dir = "{tmp_path}"\n[broker]\nhost = "127.0.0.1"\n[probe]\nid = "k3v9q2xa7m"\n'
         f'[[throughput.targets]]\nlabel = "op"\nurl = "http://127.0.0.1:{port}"\n'
     )
-    free_again(port)
     assert main(["once", "throughput", "--config", str(path), "--only", "up", "--json"]) == 0
     (record,) = map(json.loads, capsys.readouterr().out.splitlines())
     assert (record["target"], "down_bps" in record["fields"]) == ("op.v4", False)
@@ -223,13 +221,6 @@ def test_once_takes_a_configurations_targets_and_the_options_of_the_test(
 def test_once_that_finds_nobody_ends_with_1(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["once", "throughput", "--target", "http://127.0.0.1:9", "--shape", "full"]) == 1
     assert "failed (connect_refused)" in capsys.readouterr().out
-
-
-def free_again(port: int) -> None:
-    """Waits until a killed test's lease is over: the target gives one turn at a time."""
-    settings = ThroughputSettings(targets=(towards(port),), only="down", shape="light")
-    while measured(settings)[0].outcome.reason == "server_busy":
-        time.sleep(0.5)
 
 
 # Its machine

@@ -38,6 +38,7 @@ class _Body:
     """An upload's stream: what is still to come of it, and when it must have."""
 
     size: int
+    early: int  # bytes of it that came with the head
     deadline_s: float
     ended: Ended
     seen: int = 0
@@ -86,7 +87,7 @@ class Streams:
         reset_on_close(sock)
         sock.setblocking(False)
         now_s = time.monotonic()
-        body = _Body(size=size - early, deadline_s=now_s + self.lasts_s, ended=ended, seen_s=now_s)
+        body = _Body(size=size, early=early, deadline_s=now_s + self.lasts_s, ended=ended, seen_s=now_s)
         with self._lock:
             self._bodies[sock] = body
             fresh = self._receiver is None or not self._draining
@@ -136,7 +137,7 @@ class Streams:
         """Ends what is whole, cut off, idle or late."""
         now_s = time.monotonic()
         for sock, body in tuple(self._bodies.items()):
-            got = receiver.drained[sock]
+            got = body.early + receiver.drained[sock]
             if got > body.seen:
                 body.seen, body.seen_s = got, now_s
             if got >= body.size:

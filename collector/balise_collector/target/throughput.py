@@ -94,7 +94,7 @@ class Throughput:
             case b"GET", b"/empty.php":
                 return Told(status=b"200 OK")
             case b"GET", b"/getIP.php":
-                return _json({"processedString": source, "rawIspInfo": ""})
+                return _json({"processedString": source.removeprefix("::ffff:"), "rawIspInfo": ""})
         return None
 
     async def run(self, stream: Stream, sock: socket.socket, early: int) -> None:
@@ -112,6 +112,8 @@ class Throughput:
             await over.wait()
         finally:
             self.running -= 1
+            if not over.is_set():
+                stream.streams.stop()
 
     def close(self) -> None:
         """Ends what runs."""

@@ -26,8 +26,9 @@ def decode_spec(raw: Mapping[str, Any]) -> Spec:
 
 def main() -> None:
     """Runs the test."""
-    spec = decode_spec(json.loads(sys.stdin.readline()))
-    terminal, parent = sys.stderr.isatty(), os.getppid()
+    raw = json.loads(sys.stdin.readline())
+    parent = raw.pop("parent", os.getppid())
+    spec, terminal = decode_spec(raw), sys.stderr.isatty()
 
     def say(direction: str, since_s: float, moved: int) -> None:
         if os.getppid() != parent:  # killed: nobody waits for this test, and it fills somebody's line

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -40,7 +41,7 @@ async def run(spec: Mapping[str, Any], timeout_s: float, command: Sequence[str] 
         return failed("child_not_started"), {}
     try:
         async with asyncio.timeout(timeout_s):
-            line = await _exchange(child, json.dumps(spec).encode() + b"\n")
+            line = await _exchange(child, json.dumps({**spec, "parent": os.getpid()}).encode() + b"\n")
             status = await _ended(child)
     except TimeoutError:
         return failed("child_timeout"), {}
