@@ -17,6 +17,7 @@ import json
 import os
 import random
 import statistics
+import sys
 import tempfile
 import time
 from collections import deque
@@ -28,9 +29,9 @@ from urllib.parse import urlencode, urlsplit
 
 from balise_agent.catalogue import Retention
 from balise_agent.contract import topic
-from balise_collector.consumers import Loop
+from balise_collector.consumers import Loop, points_of
 from balise_collector.directory import sqlite_url
-from balise_collector.forward import LINES, ROWS, Forwarder, feed_key
+from balise_collector.forward import LINES, ROWS, SWITCH_S, Forwarder, feed_key
 from balise_collector.ingest import Incoming, Ingest
 from balise_collector.journal import Journal
 from balise_collector.placement import Place
@@ -76,6 +77,18 @@ def make_journal(path: Path, probes: int, messages: int) -> int:
     return probes * messages * POINTS_A_MESSAGE
 
 
+def distinct(path: Path) -> int:
+    """Points of a journal's probes with different keys: of the load's random dates, one in 100,000 is there twice."""
+    keys: set[tuple[str, str, str, int]] = set()
+    with closing(Journal(path)) as journal:
+        at = 0
+        while (found := journal.entries(at, ROWS))[1] > at:
+            rows, at = found
+            points = (point for row in rows for point in points_of(row) if point.measurement != "presence")
+            keys.update((point.probe, point.measurement, point.target, point.ts_ms) for point in points)
+    return len(keys)
+
+
 def forward(folder: Path, post: Post) -> float:
     """Seconds that the real consumer takes for all of a journal."""
     with closing(Journal(folder / "journal.db")) as journal, closing(Journal(folder / "journal.db")) as letters:
@@ -108,8 +121,11 @@ def bare(server: Server, bodies: list[tuple[Retention, bytes]]) -> float:
 
 
 def backlog(server: Server, folder: Path, probes: int, messages: int, runs: int) -> dict[str, float]:
-    """Points a second of both, medians of runs that take turns, each into a database of its own."""
+    """Points a second of both, each into a database of its own. They take turns, and the best run of each counts: what
+    else the machine does only slows."""
+    sys.setswitchinterval(SWITCH_S)
     points = make_journal(folder / "journal.db", probes, messages)
+    there = distinct(folder / "journal.db")
     kept = _Kept()
     encode_s = forward(folder, kept)
     ours: list[float] = []
@@ -119,8 +135,8 @@ def backlog(server: Server, folder: Path, probes: int, messages: int, runs: int)
             place = _database(server, f"bench{turn}{run}")
             took_s = forward(folder, open_post(place)) if turn == "forward" else bare(place, kept.bodies)
             (ours if turn == "forward" else theirs).append(took_s)
-            assert _count(place, folder) == points
-    us, them = statistics.median(ours), statistics.median(theirs)
+            assert _count(place, folder) == there
+    us, them = min(ours), min(theirs)
     return {
         "points": points,
         "bytes_a_point": round(sum(len(body) for _, body in kept.bodies) / points, 1),
@@ -128,6 +144,8 @@ def backlog(server: Server, folder: Path, probes: int, messages: int, runs: int)
         "bare_points_a_s": round(points / them),
         "backlog_points_a_s": round(points / us),
         "backlog_share_of_bare": round(them / us, 3),
+        "bare_median_points_a_s": round(points / statistics.median(theirs)),
+        "backlog_median_points_a_s": round(points / statistics.median(ours)),
     }
 
 
@@ -153,7 +171,7 @@ def live(server: Server, folder: Path, probes: int, messages: int) -> dict[str, 
             stored_s, cpu_s = time.monotonic() - start_s, ground.cpu_s(forward.pid)
         loader.close(sessions)
     assert sum(session.acked for session in sessions) == probes * messages
-    assert _count(place, folder) == points
+    assert _count(place, folder) == distinct(data / "journal.db")
     return {
         "live_points": points,
         "live_ingest_points_a_s": round(points / acked_s),
@@ -208,7 +226,7 @@ def debian(folder: Path) -> Iterator[Server]:
         influxd.kill()
 
 
-def run(probes: int = 1_000, messages: int = 40, runs: int = 3) -> dict[str, dict[str, float]]:
+def run(probes: int = 1_000, messages: int = 20, runs: int = 7) -> dict[str, dict[str, float]]:
     """Figures by server."""
     found: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory(prefix="balise-bench-") as name:
@@ -228,8 +246,8 @@ def main() -> None:
     """Prints a table, or JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--probes", type=int, default=1_000)
-    parser.add_argument("--messages", type=int, default=40)
-    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--messages", type=int, default=20)
+    parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     found = run(options.probes, options.messages, options.runs)

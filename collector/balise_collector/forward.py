@@ -44,6 +44,10 @@ FEEDS = ("journal", "derived")
 REFUSED = "influx_refused"
 ROWS = 10_000  # read at once, some 6 MB: at the end of each reading nothing is sent while the next begins
 LINES = 5_000  # in a request, about 1 MB; InfluxDB 1.6.7 takes 43,000 points a second so, 28,000 by 1,000
+SWITCH_S = (
+    0.0005  # how long the thread that sends waits for the one that makes lines: by default ten times that, and it
+)
+# does so several times an answer, while InfluxDB has nothing to do
 _DETAIL = 400
 _PROBE = re.compile(r",probe=([^, ]+)")
 
@@ -216,6 +220,7 @@ def main(argv: Sequence[str] = sys.argv) -> int:
     """``python -m balise_collector.forward DATA PARENT``: what `balise serve --influx` starts, with its own pid."""
     end_with(int(argv[2]))
     set_up("info", sys.stdout)
+    sys.setswitchinterval(SWITCH_S)
     data = Path(argv[1])
     try:
         settings = influx.load(data)
