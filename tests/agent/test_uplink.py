@@ -108,10 +108,8 @@ def uplink(broker: Broker, told: Told, **more: Any) -> Iterator[Uplink]:
 
 @pytest.fixture
 def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
-    server = Mosquitto(tmp_path, {ID: "right"})
-    server.start()
-    yield server
-    server.kill()
+    with Mosquitto(tmp_path, {ID: "right"}) as server:
+        yield server
 
 
 @pytest.fixture
@@ -283,23 +281,19 @@ def edit_role(server: Mosquitto, dropped: str) -> None:
 def test_a_puback_says_when_it_is_not_allowed(tmp_path: Path) -> None:
     server = Mosquitto(tmp_path, {ID: "right"})
     edit_role(server, "records")
-    server.start()
     told = Told()
-    with uplink(plain(server.port), told) as link:
+    with server, uplink(plain(server.port), told) as link:
         told.next(Connected)
         link.publish(4, batch(4))
         assert told.next(Published) == Published(id=4, reason="Not authorized")
-    server.kill()
 
 
 def test_a_subscription_that_is_not_granted_ends_the_session_and_says_so(tmp_path: Path) -> None:
     server = Mosquitto(tmp_path, {ID: "right"})
     edit_role(server, "ack")
-    server.start()
     told = Told()
-    with uplink(plain(server.port), told):
+    with server, uplink(plain(server.port), told):
         assert "hear its acks" in told.next(Disconnected).reason
-    server.kill()
 
 
 # what is told to the probe
@@ -601,15 +595,13 @@ def test_by_address_too_the_certificate_must_bear_the_broker_s_name(
     authority = Authority(tmp_path)
     certificate, key = authority.issue(certified)
     server = Mosquitto(tmp_path, {ID: "right"}, tls=brokers.Tls(certfile=certificate, keyfile=key))
-    server.start()
     told = Told()
     context = tls_context(NOWHERE, str(authority.file), None, None)
-    with uplink(plain(server.port, host=NOWHERE, tls=context), told, last_good="127.0.0.1"):
+    with server, uplink(plain(server.port, host=NOWHERE, tls=context), told, last_good="127.0.0.1"):
         if expected:
             assert expected in told.next(Disconnected).reason
         else:
             assert told.next(Connected).address == "127.0.0.1"
-    server.kill()
 
 
 def test_a_message_larger_than_a_tls_record_is_read_whole(tmp_path: Path) -> None:
@@ -617,15 +609,13 @@ def test_a_message_larger_than_a_tls_record_is_read_whole(tmp_path: Path) -> Non
     authority = Authority(tmp_path)
     certificate, key = authority.issue(NOWHERE)
     server = Mosquitto(tmp_path, {ID: "right"}, tls=brokers.Tls(certfile=certificate, keyfile=key))
-    server.start()
     told = Told()
     context = tls_context(NOWHERE, str(authority.file), None, None)
-    with uplink(plain(server.port, host=NOWHERE, tls=context), told, last_good="127.0.0.1") as link:
+    with server, uplink(plain(server.port, host=NOWHERE, tls=context), told, last_good="127.0.0.1") as link:
         told.next(Connected)
         for id_ in range(200):
             link.publish(id_, batch(id_))
         assert [told.next(Published).id for _ in range(200)] == list(range(200))
-    server.kill()
 
 
 @contextmanager

@@ -318,10 +318,8 @@ interval_s = 1
 
 @pytest.fixture
 def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
-    server = Mosquitto(tmp_path, {ID: "right"})
-    server.start()
-    yield server
-    server.kill()
+    with Mosquitto(tmp_path, {ID: "right"}) as server:
+        yield server
 
 
 @pytest.fixture
