@@ -7,10 +7,11 @@ for: the journal holds each once, each was acknowledged, each follows on in its 
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
+import shutil
 import sqlite3
-import subprocess
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -19,6 +20,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+
+import psutil
 
 from balise_collector.directory import sqlite_url
 from bench import ground, loader
@@ -52,12 +55,35 @@ def balise(where: ground.Ground, load: Load, folder: Path, profile: Path | None 
     arguments = [str(where.data), sqlite_url(where.data), str(journal), *([str(profile)] if profile else [])]
     with ground.mosquitto(where.files) as broker, ground.module("bench.collect", *arguments, log=log) as collector:
         ground.until(lambda: "open" in log.read_text(), collector)
-        figure = _pour(where, load, {"broker": broker, "collector": collector})
+        figure = _pour(where, load, {"broker": broker.pid, "collector": collector.pid})
     said = json.loads(log.read_text().splitlines()[-1])
     outcomes = {name: n for name, n in said["counts"].items() if not name.startswith("presence")}
     assert (outcomes, said["dead"]) == ({"new": _count(load)}, {}), said
     check_journal(journal, _count(load))
     return figure
+
+
+def served(where: ground.Ground, load: Load, folder: Path) -> Figure:
+    """One run of `balise serve` whole: its consumers write the store meanwhile, on the same cores."""
+    folder.mkdir(parents=True)
+    for path in where.data.glob("journal.db*"):
+        path.unlink()
+    shutil.rmtree(where.data / "store", ignore_errors=True)
+    with ground.mosquitto(where.files) as broker, ground.serve(where, folder / "serve.log") as collector:
+        (child,) = psutil.Process(collector.pid).children()
+        ground.until(lambda: _is_open(where.data), collector)
+        figure = _pour(where, load, {"broker": broker.pid, "collector": collector.pid, "consumers": child.pid})
+    check_journal(where.data / "journal.db", _count(load))
+    return figure
+
+
+def _is_open(data: Path) -> bool:
+    """Whether it has a session with the broker: /healthz says so."""
+    port = json.loads((data / "serve.json").read_text())["http_port"]
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    with closing(connection):
+        connection.request("GET", "/healthz")
+        return connection.getresponse().status == 200
 
 
 def bare(where: ground.Ground, load: Load, folder: Path) -> Figure:
@@ -72,7 +98,7 @@ def bare(where: ground.Ground, load: Load, folder: Path) -> Figure:
             ground.until(lambda: len(log.read_text().splitlines()) > 1, peer, LIMIT_S)
             return float(log.read_text().splitlines()[1].split()[0])
 
-        return _pour(where, load, {"broker": broker, "peer": peer}, committed_s)
+        return _pour(where, load, {"broker": broker.pid, "peer": peer.pid}, committed_s)
 
 
 def check_journal(path: Path, count: int) -> None:
@@ -88,12 +114,12 @@ def check_journal(path: Path, count: int) -> None:
 def _pour(
     where: ground.Ground,
     load: Load,
-    programs: dict[str, subprocess.Popen[bytes]],
+    programs: dict[str, int],
     committed_s: Callable[[], float] | None = None,
 ) -> Figure:
     """Opens the sessions, lets them send everything, and looks at the clock. ``committed_s``: of a peer without
     acks."""
-    files, pids = where.files, {name: process.pid for name, process in programs.items()} | {"loader": os.getpid()}
+    files, pids = where.files, programs | {"loader": os.getpid()}
     sessions = loader.connect((files.host, files.port), where.passwords)
     for session in sessions:
         session.unsent = deque(load[session.probe])

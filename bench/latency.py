@@ -33,7 +33,7 @@ class Figure:
     max_ms: float
 
 
-def measure(folder: Path, *, seconds: float, tls: bool, probes: int = PROBES) -> Figure:
+def measure(folder: Path, *, seconds: float, tls: bool, probes: int = PROBES, every_s: float = EVERY_S) -> Figure:
     """One run. AssertionError: a message was not acknowledged, or refused."""
     certificate = certs.make(folder / "tls") if tls else None
     where = ground.prepare(folder / "data", probes, certificate)
@@ -48,8 +48,8 @@ def measure(folder: Path, *, seconds: float, tls: bool, probes: int = PROBES) ->
             return publish_packet(probe, payload, source.seq)
 
         rng, now_s = random.Random("bench"), time.monotonic()
-        start_s = {probe: now_s + 1 + rng.random() * EVERY_S for probe in where.passwords}
-        took_s = loader.pace(sessions, start_s, EVERY_S, now_s + 1 + seconds, seal)
+        start_s = {probe: now_s + 1 + rng.random() * every_s for probe in where.passwords}
+        took_s = loader.pace(sessions, start_s, every_s, now_s + 1 + seconds, seal)
         assert len(took_s) == sum(source.seq for source in sources.values()) == sum(s.acked for s in sessions)
         assert not any(s.refused or s.rejected for s in sessions)
         loader.close(sessions)

@@ -3,7 +3,7 @@
 paho keeps the session: connecting, subscribing, pinging, publishing. Between it and its socket stands a buffer each
 way. Incoming PUBLISH packets, nearly all that comes, are taken out of the stream before paho sees them, and PUBACKs are
 put into the stream behind it. paho makes four system calls, six locks and two objects for each message that it reads:
-33 us of processor time, and 5 us for its PUBACK; here it is 3 us and 0.2.
+28 us of processor time, and 5 us for its PUBACK; here it is 2.5 us and 0.1.
 
 Rule 1: both ways only whole packets pass, in their order: paho's own are never cut in two by ours.
 Rule 2: nothing is kept back: whoever writes flushes before it waits.

@@ -1,0 +1,65 @@
+"""How fast, how small, how exact? `python -m bench` prints every figure beside its goal and a peer.
+
+    python -m bench [NAME...] [--runs N] [--json FILE] [--markdown FILE]
+
+Names: ingest, latency, store, home, ping, card. All of them take a quarter of an hour. The captures, the loop device
+and its file system need root; a group that cannot be measured here says why, and the others go on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+
+from bench import table
+from bench.rows import ROWS, load_average
+
+HEAD = "<!-- last table: written by `python -m bench --markdown` -->\n"
+
+
+def main() -> int:
+    """0 when all that has a goal holds, 1 where something is short or could not be measured."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(ROWS))
+    parser.add_argument("--runs", type=int, help="runs that a figure is the median of")
+    parser.add_argument("--json", type=Path, metavar="FILE", default=Path("bench-results.json"))
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="a document whose last table is replaced")
+    asked = parser.parse_args()
+    if unknown := set(asked.names) - set(ROWS):
+        parser.error(f"{', '.join(sorted(unknown))}: known are {', '.join(ROWS)}")
+    rows, failed = measure(asked.names or list(ROWS), asked.runs)
+    table.show(rows, Console(width=None if sys.stdout.isatty() else 160))
+    asked.json.write_text(json.dumps(table.as_json(rows), indent=1) + "\n")
+    if asked.markdown is not None:
+        put(asked.markdown, table.as_markdown(rows))
+    for why in failed:
+        print(why, file=sys.stderr)
+    return 1 if failed or any(row.holds is False for row in rows) else 0
+
+
+def measure(names: list[str], runs: int | None) -> tuple[list[table.Row], list[str]]:
+    """Rows in the order of the names, and why others are missing."""
+    rows: list[table.Row] = []
+    failed: list[str] = []
+    for name in names:
+        print(f"{name} ...", file=sys.stderr, flush=True)
+        try:
+            rows += [replace(row, load_average=load_average()) for row in ROWS[name](runs)]
+        except Exception as exc:  # noqa: BLE001 - whatever one group meets, the others are measured
+            failed.append(f"{name}: not measured: {type(exc).__name__}: {exc}")
+    return rows, failed
+
+
+def put(path: Path, text: str) -> None:
+    """Replaces all that stands below the mark; the text above is written by hand."""
+    before = path.read_text().partition(HEAD)[0] if path.exists() else ""
+    path.write_text(f"{before}{HEAD}\n{text}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
