@@ -18,6 +18,7 @@ from pathlib import Path
 
 from balise_agent.net.throughput.dialogue import Report
 from balise_agent.net.throughput.machine import Moment, machine_share, moment
+from balise_agent.net.throughput.shape import FILL_CC, FILL_S
 from balise_agent.net.throughput.streams import Payload, Receiver, Sender, reset_on_close
 from balise_agent.net.throughput.tcp_info import ask_congestion, congestion
 from balise_agent.net.throughput.window import count
@@ -52,6 +53,7 @@ class Streams:
     payload: Payload
     lasts_s: float
     _cc: str = "unknown"
+    _fill: list[tuple[float, socket.socket, str]] = field(default_factory=list)
     _sender: Sender | None = None
     _receiver: Receiver | None = None
     _bodies: dict[socket.socket, _Body] = field(default_factory=dict)
@@ -61,11 +63,14 @@ class Streams:
     _draining: bool = False
     _stopping: bool = False
 
-    def send(self, sock: socket.socket, size: int, cc: str, ended: Ended) -> None:
-        """``size`` random bytes, from a thread; the socket is this object's from now on."""
+    def send(self, sock: socket.socket, size: int, cc: str, ended: Ended, *, fill: bool = False) -> None:
+        """``size`` random bytes, from a thread; the socket is this object's from now on. ``fill``: as `FILL_CC`."""
         reset_on_close(sock)
-        ask_congestion(sock, (cc,) if cc in CONTROLS else CONTROLS)
+        wanted = cc if cc in CONTROLS else CONTROLS[0]
+        ask_congestion(sock, (FILL_CC,) if fill else (wanted,))
         self._cc = congestion(sock)
+        if fill:
+            self._fill.append((time.monotonic() + FILL_S, sock, wanted))
         head = _HEAD % size
 
         def end(whole: bool) -> None:
@@ -113,7 +118,8 @@ class Streams:
     def _watched(self, sender: Sender) -> Callable[[float], bool]:
         """Sampled while there are streams; what comes after has a sender of its own."""
 
-        def over(_now_s: float) -> bool:
+        def over(now_s: float) -> bool:
+            self._turn(now_s)
             with self._lock:
                 if self._stopping:
                     sender.halt()
@@ -121,6 +127,15 @@ class Streams:
                 return not self._watching
 
         return over
+
+    def _turn(self, now_s: float) -> None:
+        """Streams that have filled the queue go on by the control that was asked for."""
+        for turn in [turn for turn in self._fill if turn[0] <= now_s]:
+            self._fill.remove(turn)
+            _, sock, wanted = turn
+            if sock.fileno() >= 0:
+                ask_congestion(sock, (wanted,))
+                self._cc = congestion(sock)
 
     def _drain(self, receiver: Receiver) -> None:
         receiver.run(self._drained, lambda: self._settle(receiver))

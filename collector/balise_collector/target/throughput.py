@@ -50,11 +50,12 @@ class Stream:
     size: int
     down: bool
     cc: str
+    fill: bool
 
     def take(self, sock: socket.socket, early: int, ended: Callable[[], None]) -> None:
         """``early``: bytes of the body that were read with the head."""
         if self.down:
-            self.streams.send(sock, self.size, self.cc, ended)
+            self.streams.send(sock, self.size, self.cc, ended, fill=self.fill)
         else:
             self.streams.receive(sock, self.size, early, ended)
 
@@ -163,7 +164,7 @@ class Throughput:
         streams = self._streams_of(asked.get("lease"), down=down)
         if isinstance(streams, Told):
             return streams
-        return Stream(streams=streams, size=size, down=down, cc=asked.get("cc", ""))
+        return Stream(streams=streams, size=size, down=down, cc=asked.get("cc", ""), fill=asked.get("fill") == "1")
 
     def _streams_of(self, lease_id: str | None, *, down: bool) -> Streams | Told:
         if lease_id is None:

@@ -74,11 +74,11 @@ class Report:
     server_share: float | None = None
 
 
-def connect(peer: Peer, cc: tuple[str, ...] = ()) -> socket.socket:
+def connect(peer: Peer, cc: str = "") -> socket.socket:
     """A connection that resets when it is closed; ``cc``: how it sends, if it may."""
     sock = reset_on_close(socket.socket(peer.family, socket.SOCK_STREAM))
     try:
-        ask_congestion(sock, cc)
+        ask_congestion(sock, (cc,) if cc else ())
         sock.settimeout(CONNECT_S)
         sock.connect(peer.address)
         sock.settimeout(ANSWER_S)

@@ -110,7 +110,7 @@ def _role(session: Session, wanted: str) -> str:
 
 
 def _flow(session: Session, direction: str, shape: Shape) -> Flow:
-    return download(session, shape, RATE_CC) if direction == "down" else upload(session, shape, (RATE_CC,))
+    return download(session, shape, RATE_CC) if direction == "down" else upload(session, shape, RATE_CC)
 
 
 def _figures(direction: str, flow: Flow) -> Fields:
@@ -144,9 +144,9 @@ def _idle(pings: Pings) -> Fields:
 
 def _under_load(session: Session, direction: str, shape: Shape, pings: Pings, idle_p50_us: int) -> Fields:
     if direction == "down":
-        flow = download(session, shape, QUEUE_CC, pings.turn)
+        flow = download(session, shape, QUEUE_CC, pings.turn, fill=True)
     else:
-        flow = upload(session, shape, (QUEUE_CC, "reno"), pings.turn)
+        flow = upload(session, shape, QUEUE_CC, pings.turn, fill=True)
     _turn_until(pings.take, time.monotonic() + STRAGGLERS_S)
     start_s = flow.loaded_from_s + shape.discard_s
     answered, lost = pings.between(start_s, start_s + shape.duration_s)

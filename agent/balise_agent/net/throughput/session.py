@@ -17,7 +17,7 @@ from balise_agent.net.throughput import dialogue, tcp_info
 from balise_agent.net.throughput.dialogue import Lease, Peer, Report, TroubleError
 from balise_agent.net.throughput.limits import Evidence
 from balise_agent.net.throughput.machine import Link, Moment, link_of, machine_share, moment, process_share
-from balise_agent.net.throughput.shape import MOST_BYTES, Shape
+from balise_agent.net.throughput.shape import FILL_CC, FILL_S, MOST_BYTES, Shape
 from balise_agent.net.throughput.streams import DRAIN_S, Each, Payload, Receiver, Sender, nothing
 from balise_agent.net.throughput.window import Reading, Summary, count, idle_share, shut_share, summarise
 
@@ -77,9 +77,9 @@ def leased(
             dialogue.ask(peer, "POST", "/release", {"lease": lease.id})
 
 
-def download(session: Session, shape: Shape, cc: str, each: Each = nothing) -> Flow:
-    """From the target to here, which sends by ``cc`` if it can."""
-    query = {"bytes": MOST_BYTES, "lease": session.lease.id, "cc": cc}
+def download(session: Session, shape: Shape, cc: str, each: Each = nothing, *, fill: bool = False) -> Flow:
+    """From the target to here, which sends by ``cc`` if it can. ``fill``: the queue is filled first, by `FILL_CC`."""
+    query = {"bytes": MOST_BYTES, "lease": session.lease.id, "cc": cc, "fill": int(fill)}
     receiver = Receiver()
     with ExitStack() as closing:
         closing.callback(receiver.close)
@@ -122,16 +122,18 @@ def download(session: Session, shape: Shape, cc: str, each: Each = nothing) -> F
     )
 
 
-def upload(session: Session, shape: Shape, cc: tuple[str, ...], each: Each = nothing) -> Flow:
-    """From here to the target; ``cc``: what to send by, the first that this user may."""
+def upload(session: Session, shape: Shape, cc: str, each: Each = nothing, *, fill: bool = False) -> Flow:
+    """From here to the target; ``cc`` and ``fill`` as for `download`, if this user may."""
     query = {"lease": session.lease.id}
     payload = Payload()
     sender = Sender(payload)
     with ExitStack() as closing:
         closing.callback(payload.close)
-        socks = [closing.enter_context(dialogue.connect(session.peer, cc)) for _ in range(session.streams)]
+        socks = [
+            closing.enter_context(dialogue.connect(session.peer, FILL_CC if fill else cc))
+            for _ in range(session.streams)
+        ]
         closing.callback(sender.stop)
-        used = tcp_info.congestion(socks[0])
         before, begun_s = moment(session.link), time.monotonic()
         end_s = begun_s + shape.lasts_s + UPLOAD_MORE_S
         for sock in socks:
@@ -139,8 +141,17 @@ def upload(session: Session, shape: Shape, cc: tuple[str, ...], each: Each = not
             sender.add(sock, MOST_BYTES, deadline_s=end_s, ended=lambda _: None)
         every_s = 0.1 if each is nothing else DRAIN_S
         told = _told(session, "up", sender.readings, each)
-        sender.run(lambda now_s: now_s >= end_s or sender.open == 0, told, every_s)
-        after = moment(session.link)
+
+        def over(now_s: float) -> bool:
+            nonlocal fill
+            if fill and now_s - begun_s >= FILL_S:
+                fill = False
+                for sock in socks:
+                    tcp_info.ask_congestion(sock, (cc,))
+            return now_s >= end_s or sender.open == 0
+
+        sender.run(over, told, every_s)
+        after, used = moment(session.link), tcp_info.congestion(socks[0])
         if sender.open == 0 and after.at_s < end_s:
             dialogue.read_head(socks[0])  # says why, if it does
             raise TroubleError(failed("closed_early"))

@@ -10,6 +10,10 @@ SAMPLE_S = 0.1
 MOST_BYTES = 1 << 36
 """Asked for on one connection: 64 GB, more than a full test takes at 10 Gbit/s. Time ends it, not size."""
 
+FILL_CC, FILL_S = "reno", 0.3
+"""How `loaded` fills the queue, and for how long, before cubic goes on: cubic's own slow start (HyStart) stops at the
+first rise of the delay, and then takes 3 s for a queue of 200 ms; reno's doubles until the queue overflows."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
@@ -27,5 +31,5 @@ class Shape:
 SHAPES: dict[str, Shape] = {
     "light": Shape(discard_s=1.0, duration_s=3.0),
     "full": Shape(discard_s=3.0, duration_s=10.0),  # BEREC BoR (17) 178
-    "loaded": Shape(discard_s=0.5, duration_s=2.0),  # cubic fills 200 ms of queue in 0.5 s
+    "loaded": Shape(discard_s=0.5, duration_s=2.0),
 }
