@@ -297,6 +297,23 @@ def test_an_upload_that_is_cut_off_is_over() -> None:
             until(lambda: throughput.running == 0)
 
 
+def test_a_client_that_does_not_read_and_one_that_does_not_send_are_reset() -> None:
+    throughput = Throughput(key=None)
+    with serving(throughput) as ports, contextlib.ExitStack() as stack:
+        lease = told(ports.http, "POST", "/lease?shape=loaded")["lease"].encode()
+        heads = (
+            b"GET /garbage?bytes=%d&lease=%s HTTP/1.1\r\nHost: x\r\n\r\n" % (MOST_BYTES, lease),
+            b"POST /upload?lease=%s HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n1" % lease,
+        )
+        socks = [stack.enter_context(socket.create_connection(("127.0.0.1", ports.http), 30)) for _ in heads]
+        for sock, head in zip(socks, heads, strict=True):
+            sock.sendall(head)
+        until(lambda: throughput.running == 2)
+        until(lambda: throughput.running == 0)
+        with pytest.raises(ConnectionResetError):
+            socks[1].recv(10)
+
+
 def test_a_target_that_is_stopped_ends_its_streams() -> None:
     with contextlib.ExitStack() as stack, serving() as ports:  # leaving the block waits for the target's end
         for head in (b"GET /garbage?bytes=%d" % MOST_BYTES, b"POST /upload"):
