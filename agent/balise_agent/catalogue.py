@@ -151,6 +151,84 @@ _HOST = Measurement(
     ),
 )
 
+_OUTAGE = Measurement(
+    name="outage",
+    meaning="The line was out, seen by the ladder of echoes: one record when it is over, and one after its first 30 s.",
+    target="",
+    source="Balise; docs/design/090-the-ladder.md",
+    retention="raw_90d",
+    fields=(
+        _f("id", "str", "", "the outage: its two records have the same"),
+        _f("state", "str", "", "open or ended"),
+        _f("kind", "str", "", "microcut: 5 s to less than 30 s seen down; outage: 30 s and more"),
+        _f("class", "str", "", "where it broke first: lan.link, home.box_or_lan, access.wan, access.line, …"),
+        _f("course", "str", "", "each class that the evidence named, in order, joined by >"),
+        _f("evidence", "str", "", "which rungs answered when the class was first known: gateway=yes isp=no …"),
+        _f("dur_s", "float", "s", "from the first lost echo to the first answered one; absent: it cannot be known"),
+        _f("down_s", "float", "s", "of it, seen down"),
+        _f("unknown_s", "float", "s", "of it, nothing was watched: the agent was off; absent: it cannot be known"),
+        _f("restarts", "int", "1", "how often the agent began again within it"),
+        _f("start_ms", "int", "ms", "when the first lost echo was sent, UTC; absent: the clock was not known"),
+        _f("end_ms", "int", "ms", "when the first answered echo was sent, UTC; absent: the clock was not known"),
+    ),
+)
+
+_AVAIL = Measurement(
+    name="avail",
+    meaning="How much of an hour the line was watched, and how much of that it was down; the rest of it is unknown.",
+    target="",
+    source="Balise; docs/design/090-the-ladder.md",
+    retention="raw_90d",
+    fields=(
+        _f("hour", "int", "h", "hours since 1970 in UTC; absent: the clock was not known"),
+        _f("observed_s", "float", "s", "seconds of the hour in which echoes were sent and judged"),
+        _f("down_s", "float", "s", "of these, seconds within outages of 30 s and more"),
+        _f("microcut_s", "float", "s", "of these, seconds within cuts of 5 s to less than 30 s"),
+    ),
+)
+
+_ALIVE = Measurement(
+    name="alive",
+    meaning="The agent was on and watched the line: where no mark is, the line's state is unknown, never down.",
+    target="",
+    source="Balise; docs/design/090-the-ladder.md",
+    retention="raw_90d",
+    fields=(
+        _f("boot", "str", "", "start of the machine, as in the envelope"),
+        _f("state", "str", "", "of the line now: up, down, unsure"),
+        _f("class", "str", "", "where it breaks; absent: it does not"),
+    ),
+)
+
+_PATH = Measurement(
+    name="path",
+    meaning="The way out, traced once a day on one flow: its length, and its first router beyond the gateway.",
+    target="",
+    source="RFC 792, RFC 4443 (time exceeded)",
+    retention="raw_90d",
+    fields=(
+        _AF,
+        _f("hops", "int", "1", "hop at which the peer answered; absent: it did not within 12"),
+        _f("isp1_hop", "int", "1", "hop of the first router after the gateway that answers echoes too"),
+        _f("isp1_ip_hash", "str", "", "hash of its address: the same router has the same, in every home"),
+        _f("changed", "bool", "1", "it is another router than at the last trace; absent: there was none"),
+    ),
+)
+
+_LINK = Measurement(
+    name="link",
+    meaning="The probe's own link to the box: once an hour, and when carrier or speed change.",
+    target="",
+    source="Linux, Documentation/ABI/testing/sysfs-class-net",
+    retention="raw_90d",
+    fields=(
+        _f("carrier", "bool", "1", "the cable is plugged in at both ends, or the radio is associated"),
+        _f("speed_bps", "int", "bit/s", "negotiated speed; absent: the driver does not tell"),
+        _f("duplex", "str", "", "full or half; absent: the driver does not tell"),
+        _f("errors", "int", "1", "frames in error both ways since the interface came up"),
+    ),
+)
+
 
 def _each_way(*fields: tuple[str, FieldType, str, str]) -> tuple[Field, ...]:
     """Fields that a test has for each direction it measured; ``WAY`` in a meaning is its word."""
@@ -313,6 +391,23 @@ _PLATFORM = Measurement(
 
 CATALOGUE: dict[str, Measurement] = {
     m.name: m
-    for m in (_REACH, _DNS, _WEB, _HOST, _THROUGHPUT, _LOADED, _GAP, _AGENT_EVENT, _COMMAND, _PRESENCE, _PLATFORM)
+    for m in (
+        _REACH,
+        _OUTAGE,
+        _AVAIL,
+        _ALIVE,
+        _PATH,
+        _LINK,
+        _DNS,
+        _WEB,
+        _HOST,
+        _THROUGHPUT,
+        _LOADED,
+        _GAP,
+        _AGENT_EVENT,
+        _COMMAND,
+        _PRESENCE,
+        _PLATFORM,
+    )
 }
 """Every measurement by name."""

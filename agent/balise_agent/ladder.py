@@ -191,7 +191,7 @@ class Ladder:
         self._link_lost_ms: int | None = None
         self._neighbour: bool | None = None
         self._refused_at_once = self._refused_late = 0
-        self._latest_ms = 0
+        self._latest_ms = self._from_ms = 0
 
     @property
     def answered_ever(self) -> list[str]:
@@ -203,8 +203,10 @@ class Ladder:
         rung = self._rung(label)
         if rung is None:
             return
-        if rung.external and self._outside() is False:
-            self._forget()
+        if rung.external:
+            self._refused_at_once = self._refused_late = 0
+            if self._outside() is False:
+                self._forget(sent_ms)
         rung.answered_ever = True
         self._ever.add(label)
         rung.ok_ms = sent_ms if rung.ok_ms is None else max(sent_ms, rung.ok_ms)
@@ -223,7 +225,7 @@ class Ladder:
     def late(self, label: str, sent_ms: int, now_ms: int) -> None:
         """An echo is overdue; it may still come back. Only the pace follows from it."""
         rung = self._rung(label)
-        if rung is None or (rung.ok_ms is not None and sent_ms < rung.ok_ms):
+        if rung is None or self._is_past(rung, sent_ms):
             return
         rung.late, rung.calm = rung.late + 1, 0
         rung.late_ms = sent_ms if rung.late_ms is None else min(rung.late_ms, sent_ms)
@@ -235,15 +237,18 @@ class Ladder:
     def lost(self, label: str, sent_ms: int, *, no_route: bool = False) -> None:
         """An overdue echo will not come back, or the probe could not send it (``no_route``)."""
         rung = self._rung(label)
-        if rung is None or (rung.ok_ms is not None and sent_ms < rung.ok_ms):
+        if rung is None or self._is_past(rung, sent_ms):
             return
         rung.lost += 1
         rung.no_route = no_route
         if self._quiet():
             rung.remember(False)
 
-    def refused_by_gateway(self, took_ms: int) -> None:
-        """The gateway sent an ICMP error: it has no way to that network or host."""
+    def refused_by_gateway(self, label: str, took_ms: int) -> None:
+        """The gateway sent an ICMP error: it has no way to that network or host, which once answered."""
+        rung = self._rung(label)
+        if rung is None or not rung.answered_ever or rung.kind == "gateway":
+            return
         if took_ms < PROMPT_MS:
             self._refused_at_once += 1
         else:
@@ -253,7 +258,7 @@ class Ladder:
         """What the interface says of its carrier; None: it does not say."""
         if up is not False:
             if self._link_lost_ms is not None:
-                self._forget_all()
+                self._forget_all(now_ms)
             self._link_lost_ms = None
         elif self._link_lost_ms is None:
             self._link_lost_ms = now_ms
@@ -262,9 +267,9 @@ class Ladder:
         """What the kernel knows of the gateway by ARP or ND, for one that does not answer echoes."""
         self._neighbour = alive
 
-    def reset(self) -> None:
+    def reset(self, now_ms: int) -> None:
         """Nothing was watched for a while: what was seen before it says nothing of now."""
-        self._forget_all()
+        self._forget_all(now_ms)
         self._alarm_ms = self._link_lost_ms = None
 
     def drop(self, label: str) -> None:
@@ -286,26 +291,27 @@ class Ladder:
         rung = self._rungs.get(label)
         return None if rung is None or rung.asked < FEWEST else rung.share()
 
-    def is_doubtful(self) -> bool:
-        """An echo is overdue or the link is down: the rungs that are no echoes are to be looked at now."""
-        return self._link_lost_ms is not None or any(r.late for r in self._rungs.values())
+    def is_hasty(self, now_ms: int) -> bool:
+        """Whether any rung is asked at 1 Hz now: those that are no echoes are to be looked at as often."""
+        return self.is_fast("", now_ms) or any(self.is_fast(label, now_ms) for label in self._rungs)
 
     def reading(self, now_ms: int) -> Reading:
         """What all that came in says of this moment."""
-        since_ms = self._since(self._external())
-        found = place(evidence := self.evidence(since_ms))
-        if found is None:
-            if evidence.outside is not True or self._undecided():
-                return Reading(at_ms=now_ms, state="unsure", since_ms=since_ms or now_ms)
-            return Reading(at_ms=now_ms, state="up", since_ms=min(self._latest_ms, now_ms))
-        start_ms = self._start(found, since_ms, now_ms)
-        return Reading(at_ms=now_ms, state="down", since_ms=start_ms, place=found, evidence=str(evidence))
+        silent = self._silent()
+        since_ms = self._since(silent)
+        evidence = self.evidence(since_ms)
+        found = place(evidence)
+        if found is not None:
+            start_ms = self._start(found, since_ms, now_ms)
+            return Reading(at_ms=now_ms, state="down", since_ms=start_ms, place=found, evidence=str(evidence))
+        if evidence.outside is None or self._undecided() or (silent and not evidence.web):
+            return Reading(at_ms=now_ms, state="unsure", since_ms=now_ms if since_ms is None else since_ms)
+        return Reading(at_ms=now_ms, state="up", since_ms=min(self._latest_ms, now_ms))
 
     def evidence(self, since_ms: int | None) -> Evidence:
-        """Each rung's word, of echoes sent since then where the outside is silent."""
-        outside = self._outside()
-        since_ms = since_ms if outside is False else None
-        web = self._any("web", self._since(r for r in self._external() if r.late))
+        """Each rung's word, of echoes sent since then: an older answer says nothing of a silence that began later."""
+        web = None if since_ms is None else self._any("web", since_ms)
+        outside = self._outside(since_ms)
         return Evidence(
             link=self._link(),
             gateway=self._gateway(since_ms),
@@ -318,6 +324,14 @@ class Ladder:
             web=web,
         )
 
+    def _silent(self) -> list[Rung]:
+        """The rungs whose silence is to be explained: all outside, else the farthest kind that is."""
+        if self._outside() is False:
+            return self._external()
+        kinds: tuple[Kind, ...] = ("operator", "anycast", "dns")
+        silent = next((kind for kind in kinds if self._any(kind, None) is False), None)
+        return [rung for rung in self._rungs.values() if rung.kind == silent and rung.answered_ever]
+
     def _rung(self, label: str) -> Rung | None:
         if label not in self._rungs:
             kind = kind_of(label)
@@ -329,8 +343,8 @@ class Ladder:
     def _external(self) -> list[Rung]:
         return [r for r in self._rungs.values() if r.external and r.answered_ever]
 
-    def _outside(self) -> bool | None:
-        said = [r.answers() for r in self._external()]
+    def _outside(self, since_ms: int | None = None) -> bool | None:
+        said = [r.answers(since_ms) for r in self._external()]
         if said and all(s is False for s in said):
             return False
         return True if True in said else None
@@ -365,15 +379,12 @@ class Ladder:
         return min((r.late_ms for r in rungs if r.late_ms is not None and r.late_ms > last_ok_ms), default=None)
 
     def _start(self, found: Place, since_ms: int | None, now_ms: int) -> int:
-        kinds: dict[Place, tuple[Kind, ...]] = {
-            "upstream": ("anycast",),
-            "dns": ("dns",),
-            "operator.server": ("operator",),
-        }
-        if found in kinds:
-            since_ms = self._since(r for r in self._rungs.values() if r.kind in kinds[found])
-        if found == "lan.link" and self._link_lost_ms is not None:
-            since_ms = self._link_lost_ms if since_ms is None else min(since_ms, self._link_lost_ms)
+        if found == "lan.link":
+            overdue_ms = self._since(self._external())
+            known = [ms for ms in (self._link_lost_ms, overdue_ms) if ms is not None]
+            return min(known, default=now_ms)
+        if found == "dns":
+            since_ms = self._since(r for r in self._rungs.values() if r.kind == "dns")
         return now_ms if since_ms is None else since_ms
 
     def _undecided(self) -> bool:
@@ -384,15 +395,20 @@ class Ladder:
     def _quiet(self) -> bool:
         return self._link_lost_ms is None and self._outside() is True and not any(r.late for r in self._external())
 
-    def _forget(self) -> None:
+    def _is_past(self, rung: Rung, sent_ms: int) -> bool:
+        """Whether what became of an echo sent then no longer matters."""
+        return sent_ms < self._from_ms or (rung.ok_ms is not None and sent_ms < rung.ok_ms)
+
+    def _forget(self, from_ms: int) -> None:
+        self._from_ms = from_ms
         self._refused_at_once = self._refused_late = 0
         self._neighbour = None
         for rung in self._rungs.values():
             rung.forget()
 
-    def _forget_all(self) -> None:
+    def _forget_all(self, from_ms: int) -> None:
         """The answers too: whether it works now is to be seen."""
-        self._forget()
+        self._forget(from_ms)
         for rung in self._rungs.values():
             rung.ok_ms = rung.fast_ms = None
             rung.calm = 0

@@ -145,9 +145,9 @@ def test_a_gateway_that_refuses_at_once_has_no_route_and_one_that_refuses_late_a
     took_ms: int, found: Place
 ) -> None:
     ladder, start_ms = healthy()
-    for _ in range(4):
-        ladder.refused_by_gateway(took_ms)
     now_ms = watched(ladder, ALL, start_ms, 3, ALL[1:])
+    for label in ("op", "any1", "op"):
+        ladder.refused_by_gateway(label, took_ms)
     assert ladder.reading(now_ms).place == found
 
 
@@ -269,7 +269,7 @@ def test_the_order_in_which_fates_become_known_changes_nothing() -> None:
 def test_after_a_pause_nothing_is_known() -> None:
     ladder, now_ms = healthy()
     now_ms = watched(ladder, ALL, now_ms, 5, ALL[1:])
-    ladder.reset()
+    ladder.reset(now_ms)
     assert ladder.reading(now_ms).state == "unsure"
 
 
@@ -309,3 +309,23 @@ def test_whatever_happens_a_reading_is_one(events: list[tuple[str, str, int]]) -
         reading = ladder.reading(now_ms)
         assert reading.since_ms <= now_ms
         assert (reading.state == "down") == (reading.place is not None)
+
+
+def test_a_gateway_that_always_refused_a_rung_says_nothing_by_it() -> None:
+    ladder = Ladder()
+    now_ms = watched(ladder, ALL, 0, 10, ("any2",))
+    for _ in range(9):
+        ladder.refused_by_gateway("any2", 1)
+    now_ms = watched(ladder, ALL, now_ms, 3, ALL[1:])
+    assert ladder.reading(now_ms).place == "access.line"
+
+
+def test_an_echo_that_was_lost_before_the_line_came_back_is_not_held_against_it() -> None:
+    ladder, now_ms = healthy()
+    now_ms = watched(ladder, ALL, now_ms, 5, ALL[1:])
+    ladder.answered("op", now_ms)
+    for n in range(1, 4):
+        for label in ("any1", "any2"):
+            ladder.late(label, now_ms - n, now_ms)
+            ladder.lost(label, now_ms - n)
+    assert ladder.reading(now_ms + 1).state == "up"

@@ -29,8 +29,8 @@ _LINK_LOCAL = re.compile("fe[89ab]")  # fe80::/10: only with its interface is it
 # A default route is one whose destination and mask (length) are 0. Interface, destination, gateway, flags, two counts,
 # metric, mask; an IPv4 address is printed as the integer that its four bytes are in this machine's memory.
 _LINE = re.compile(
-    r"^\S+[ \t]+0{8}[ \t]+(?P<hop>[0-9A-F]{8})[ \t]+(?P<flags>[0-9A-F]{4,8})[ \t]+\d{1,10}[ \t]+\d{1,10}[ \t]+"
-    r"(?P<metric>\d{1,10})[ \t]+0{8}\b",
+    r"^(?P<interface>\S+)[ \t]+0{8}[ \t]+(?P<hop>[0-9A-F]{8})[ \t]+(?P<flags>[0-9A-F]{4,8})[ \t]+\d{1,10}[ \t]+"
+    r"\d{1,10}[ \t]+(?P<metric>\d{1,10})[ \t]+0{8}\b",
     re.ASCII | re.MULTILINE,
 )
 # Destination, its length, source, its length, next hop, metric, two counts, flags, interface.
@@ -40,8 +40,8 @@ _LINE6 = re.compile(
     re.ASCII | re.MULTILINE,
 )
 
-Route = tuple[int, str]
-"""Metric and next hop; the kernel takes the lowest metric."""
+Route = tuple[int, str, str]
+"""Metric, next hop and interface; the kernel takes the lowest metric."""
 
 
 async def addresses_of(host: str) -> list[Address]:
@@ -58,12 +58,22 @@ def no_address_reason(host: str) -> str:
     return "no_default_route" if host == GATEWAY else "resolve"
 
 
+def way_out() -> tuple[str, str] | None:
+    """Next hop and interface of the default route now."""
+    return _way_out(_text(_ROUTES), _text(_ROUTES6), sys.byteorder)
+
+
 def next_hop(routes: str, routes6: str, byteorder: Literal["little", "big"] = sys.byteorder) -> str | None:
     """The default route's next hop, from /proc/net/route and /proc/net/ipv6_route; IPv4's where both have one."""
+    way = _way_out(routes, routes6, byteorder)
+    return None if way is None else way[0]
+
+
+def _way_out(routes: str, routes6: str, byteorder: Literal["little", "big"]) -> tuple[str, str] | None:
     for found in (_hops(routes, byteorder), _hops6(routes6)):
         best = min(found, key=lambda route: route[0], default=None)
         if best is not None:
-            return best[1]
+            return best[1:]
     return None
 
 
@@ -71,7 +81,7 @@ def _hops(text: str, byteorder: Literal["little", "big"]) -> Iterator[Route]:
     for line in _LINE.finditer(text):
         if _leads(line["flags"]):
             packed = int(line["hop"], 16).to_bytes(4, byteorder)
-            yield int(line["metric"]), socket.inet_ntop(socket.AF_INET, packed)
+            yield int(line["metric"]), socket.inet_ntop(socket.AF_INET, packed), line["interface"]
 
 
 def _hops6(text: str) -> Iterator[Route]:
@@ -79,7 +89,7 @@ def _hops6(text: str) -> Iterator[Route]:
         if _leads(line["flags"]):
             host = socket.inet_ntop(socket.AF_INET6, bytes.fromhex(line["hop"]))
             scoped = f"{host}%{line['interface']}" if _LINK_LOCAL.match(line["hop"]) else host
-            yield int(line["metric"], 16), scoped
+            yield int(line["metric"], 16), scoped, line["interface"]
 
 
 def _leads(flags: str) -> bool:

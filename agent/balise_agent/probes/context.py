@@ -6,6 +6,10 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from balise_agent.probes.line import Line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,6 +17,7 @@ class Context:
     """The outside of a probe, so that a test states it.
 
     ``now_bt_ms``: CLOCK_BOOTTIME in ms; ``monotonic``: seconds, as the loop's; ``clock_ok``: None: it is not known.
+    ``line``: what `reach` tells of each echo; None: its windows stand alone (one asked for by hand).
     """
 
     now_bt_ms: Callable[[], int]
@@ -21,3 +26,4 @@ class Context:
     rows_waiting: Callable[[], int | None]
     clock_ok: Callable[[], bool | None]
     state_dir: Path
+    line: Line | None = None

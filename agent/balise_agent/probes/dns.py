@@ -21,6 +21,9 @@ from balise_agent.net.resolve import Address
 from balise_agent.probes.context import Context
 from balise_agent.settings import flag, number, series_label, text
 
+NAME_PATTERN = r"(?=.{1,220}\.?$)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?"
+NAME_ALLOWED = "a domain name of 220 characters at most"
+
 _MAX_ANSWER_BYTES = 4_096  # without EDNS 512 are allowed (RFC 1035 § 4.2.1); boxes send more all the same
 _LABEL_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 _LABEL_CHARS = 16  # 83 bits: no other probe ever asks for the same name
@@ -41,10 +44,7 @@ class DnsResolver:
     label: str = series_label(dots=False)  # the one dot is in ``LABEL.unique``
     host: str = text(pattern=HOST_PATTERN, allowed=HOST_ALLOWED)
     port: int = number(53, low=1, high=65_535)
-    name: str = text(
-        pattern=r"(?=.{1,220}\.?$)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?",
-        allowed="a domain name of 220 characters at most",
-    )
+    name: str = text(pattern=NAME_PATTERN, allowed=NAME_ALLOWED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +84,7 @@ async def _ask_both(resolver: DnsResolver, timeout_s: float, context: Context) -
         ("unique", random_name, f"{resolver.label}.unique"),
     ):
         if addresses:
-            outcome, fields = await _ask(addresses[0], resolver.port, name, kind, timeout_s, context)
+            outcome, fields = await ask(addresses[0], resolver.port, name, kind, timeout_s, context)
         else:
             outcome, fields = failed(no_address_reason(resolver.host)), {}
         record = Record(
@@ -98,9 +98,10 @@ async def _ask_both(resolver: DnsResolver, timeout_s: float, context: Context) -
     return records
 
 
-async def _ask(
+async def ask(
     address: Address, port: int, name: str, kind: str, timeout_s: float, context: Context
 ) -> tuple[Outcome, dict[str, Value]]:
+    """One question to one resolver; ``kind``: cached or unique."""
     labels = dnsmsg.parse_name(name)
     if labels is None:
         return failed("bad_name"), {}

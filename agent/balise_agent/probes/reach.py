@@ -1,6 +1,7 @@
 """Does each rung of the path answer, how fast, and how much is lost?
 
-A window (60 s) of echoes to each target, ICMP over ping sockets or UDP in STAMP format; one record a target.
+A window (60 s) of echoes to each target, ICMP over ping sockets or UDP in STAMP format; one record a target. With a
+`Line` each echo is told to the ladder too, which asks faster while something is missing; its records come along.
 
 Rule 1: one socket for each family and method, one timer for all targets; answers come by the loop's reader.
 Rule 2: an echo is lost when no answer came within 2 s of its sending; a router's refusal says so at once.
@@ -30,9 +31,13 @@ from balise_agent.net.datagram import (
     send,
     send_reason,
 )
-from balise_agent.net.gateway import HOST_ALLOWED, HOST_PATTERN, addresses_of, no_address_reason
+from balise_agent.net.gateway import GATEWAY, HOST_ALLOWED, HOST_PATTERN, addresses_of, no_address_reason
 from balise_agent.net.resolve import Address
 from balise_agent.probes.context import Context
+from balise_agent.probes.dns import NAME_ALLOWED, NAME_PATTERN
+from balise_agent.probes.line import ISP, Line, Watch
+from balise_agent.probes.line_rungs import other_rungs
+from balise_agent.probes.web import URL_ALLOWED, URL_PATTERN
 from balise_agent.settings import choice, flag, number, series_label, text
 
 ECHO_TIMEOUT_S = 2.0
@@ -52,11 +57,26 @@ class ReachTarget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReachSettings:
-    """``interval_s`` is the length of a window; windows follow one another without a hole."""
+    """``interval_s`` is the length of a window; windows follow one another without a hole.
+
+    The ladder's rungs are the targets by their labels (gw, op, any1, …), a name asked of a resolver (``dns_name``) and
+    a page that answers 204 (``web_url``); None: there is no such rung. ``overdue_s``: an echo makes the ladder ask
+    faster; ``lost_s``: it counts as lost there; ``fast_s``: spacing meanwhile.
+    """
 
     enabled: bool = flag(True)
     interval_s: float = number(60.0, low=1, high=3_600, unit="s")
     targets: tuple[ReachTarget, ...] = ()
+    learn_hop: bool = flag(True)
+    fast_s: float = number(1.0, low=0.05, high=10, unit="s")
+    overdue_s: float = number(1.0, low=0.05, high=10, unit="s")
+    lost_s: float = number(ECHO_TIMEOUT_S, low=0.1, high=10, unit="s")
+    dns_host: str = text(GATEWAY, pattern=HOST_PATTERN, allowed=HOST_ALLOWED)
+    dns_port: int = number(53, low=1, high=65_535)
+    dns_name: str | None = text(None, pattern=NAME_PATTERN, allowed=NAME_ALLOWED)
+    dns_every_s: float = number(10.0, low=0.1, high=3_600, unit="s")
+    web_url: str | None = text(None, pattern=URL_PATTERN, allowed=URL_ALLOWED)
+    web_every_s: float = number(60.0, low=0.1, high=3_600, unit="s")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -72,6 +92,7 @@ class Echo:
     asked_ns: int = 0  # STAMP: the time in the packet, which its answer repeats
     held_ns: int = 0  # STAMP: how long the reflector had it, by its own clock; no part of the way
     reflected: int | None = None  # the STAMP reflector's own sequence number
+    watch: Watch | None = None  # tells the ladder what becomes of it
 
     @property
     def open(self) -> bool:
@@ -85,7 +106,7 @@ class Rung:
 
     target: ReachTarget
     address: Address
-    due_s: float  # monotonic, of its next echo
+    asked_s: float  # monotonic, of its last echo by the grid
     session: int = 0
     echoes: list[Echo] = field(default_factory=list)
 
@@ -96,9 +117,10 @@ async def run(settings: ReachSettings, context: Context) -> list[Record]:
         return []
     window = Window(settings, context)
     try:
-        return await window.measure()
+        records = await window.measure()
     finally:
         window.close()
+    return records if context.line is None else records + context.line.records()
 
 
 def summarise(
@@ -153,6 +175,19 @@ def _why_none(echoes: list[Echo]) -> str:
     return max(told, key=told.count) if told else "no_answer"
 
 
+def _refuse(echo: Echo, reason: str, router: str | None = None) -> None:
+    echo.refused = reason
+    if echo.watch is not None:
+        echo.watch.refused(reason, router)
+
+
+def _with_hop(settings: ReachSettings, line: Line) -> tuple[ReachTarget, ...]:
+    """The targets, and the first hop beyond the gateway where it was learned and none is named."""
+    if line.hop is None or not settings.learn_hop or any(target.label == ISP for target in settings.targets):
+        return settings.targets
+    return (*settings.targets, ReachTarget(label=ISP, host=line.hop))
+
+
 class Window:
     """The thin shell: sockets, timer, and which answer is whose."""
 
@@ -168,13 +203,16 @@ class Window:
         self._echoes_asked = 0  # ICMP: one numbering for all rungs, since they share the socket
         self._wake = asyncio.Event()
         self._sending = True
+        self._line = context.line
+        self._targets = settings.targets if context.line is None else _with_hop(settings, context.line)
 
     async def measure(self) -> list[Record]:
         """All targets side by side; one whose name does not resolve holds up no other."""
-        targets = self._settings.targets
+        targets = self._targets
         joining = [asyncio.ensure_future(self._join(target)) for target in targets]
         try:
-            await self._send_until_end()
+            async with other_rungs(self._settings, self._context, self._wake):
+                await self._send_until_end()
             await self._await_stragglers()
             bt_ms = self._context.now_bt_ms()
             return [self._record(task, target, bt_ms) for task, target in zip(joining, targets, strict=True)]
@@ -185,26 +223,40 @@ class Window:
     def close(self) -> None:
         """Sockets are one window's: a new one is a new STAMP session, with its own numbering."""
         loop = asyncio.get_running_loop()
+        for watch in (echo.watch for rung in self.rungs for echo in rung.echoes):
+            if watch is not None:
+                watch.drop()
         for sock in self._sockets.values():
             loop.remove_reader(sock)
             sock.close()
 
     async def _join(self, target: ReachTarget) -> Rung | str:
         """The target as a rung that is being measured, or why it is not."""
-        addresses = await addresses_of(target.host)
-        if not addresses:
+        address = await self._address(target.host)
+        if address is None:
             return no_address_reason(target.host)
         try:
-            self._open(addresses[0].family, target.method)
+            self._open(address.family, target.method)
         except PermissionError:
             return "no_ping_permission"
         except OSError:  # EAFNOSUPPORT: a kernel without IPv6
             return "no_route"
         session = self._context.rng.randrange(1, 1 << 16) if target.method == "stamp" else 0
-        rung = Rung(target=target, address=addresses[0], due_s=self._context.monotonic(), session=session)
+        asked_s = self._context.monotonic() - target.every_s
+        rung = Rung(target=target, address=address, asked_s=asked_s, session=session)
         self.rungs.append(rung)
         self._wake.set()
         return rung
+
+    async def _address(self, host: str) -> Address | None:
+        """Where the peer is; where it was last, if that is known, for its name may not resolve just now."""
+        known = None if self._line is None else self._line.known(host)
+        if known is not None:
+            return known
+        address = next(iter(await addresses_of(host)), None)
+        if address is not None and self._line is not None:
+            self._line.found(host, address)
+        return address
 
     def _open(self, family: int, method: str) -> None:
         if (family, method) in self._sockets:
@@ -215,13 +267,20 @@ class Window:
 
     async def _send_until_end(self) -> None:
         while (now_s := self._context.monotonic()) < self._end_s:
+            due_s = [self._end_s]
             for rung in self.rungs:
-                if rung.due_s <= now_s:
+                every_s = self._spacing_s(rung.target)
+                if rung.asked_s + every_s <= now_s:
                     self._send(rung)
-                    stalled = (now_s - rung.due_s) // rung.target.every_s  # a late loop leaves a hole, never a burst
-                    rung.due_s += rung.target.every_s * (stalled + 1)
-            await self._sleep_until(min([self._end_s, *(rung.due_s for rung in self.rungs)]))
+                    rung.asked_s += every_s * ((now_s - rung.asked_s) // every_s)  # late leaves a hole, never a burst
+                due_s.append(rung.asked_s + every_s)
+            await self._sleep_until(min(due_s))
         self._sending = False
+
+    def _spacing_s(self, target: ReachTarget) -> float:
+        if self._line is None:
+            return target.every_s
+        return self._line.spacing_s(target.label, target.every_s, self._settings.fast_s)
 
     async def _await_stragglers(self) -> None:
         """Until the last echo that can still be answered is, or is lost."""
@@ -251,12 +310,14 @@ class Window:
             packet = stamp.SenderPacket(sequence=echo.sequence, time_ns=echo.asked_ns, session=rung.session)
             data, port = stamp.encode_sender(packet), rung.target.port
         rung.echoes.append(echo)
+        if self._line is not None:
+            echo.watch = self._line.watch(rung.target.label, self._settings)
         self._awaited[family, rung.session, echo.sequence] = echo
         sock = self._sockets[family, rung.target.method]
         try:
             echo.sent = send(sock, data, rung.address.at(port))
         except OSError as exc:
-            echo.refused = send_reason(exc)
+            _refuse(echo, send_reason(exc))
             return
         self._read_reports(
             sock, family, rung.target.method
@@ -268,6 +329,8 @@ class Window:
             echo = self._asked(family, method, arrival)
             if echo is not None and echo.sent is not None and echo.rtt_ns is None:
                 took_ns, echo.stamped = round_trip_ns(echo.sent, echo.departed_ns, arrival)
+                if echo.watch is not None:
+                    echo.watch.answered()
                 echo.rtt_ns = took_ns - echo.held_ns if 0 <= echo.held_ns <= took_ns else took_ns
         if not self._sending:
             self._wake.set()
@@ -281,7 +344,7 @@ class Window:
             else:
                 echo = self._refused(family, method, report)
                 if echo is not None and echo.open:
-                    echo.refused = refusal_reason(report.family, report.type, report.code)
+                    _refuse(echo, refusal_reason(report.family, report.type, report.code), report.router)
 
     def _asked(self, family: int, method: str, arrival: Arrival) -> Echo | None:
         """The echo that this answers; None where it answers none of this window."""

@@ -27,6 +27,9 @@ from balise_agent.net.resolve import Address, literal, resolve
 from balise_agent.probes.context import Context
 from balise_agent.settings import flag, number, series_label, text
 
+URL_PATTERN = r"https?://(?:[A-Za-z0-9_.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?(?:/[!-~]{0,1024})?"
+URL_ALLOWED = "an http or https URL without user name"
+
 MOST_ADDRESSES = 3
 """Tried in turn, each for a quarter of the whole time (of 15 s: SYNs at 0, 1 and 3 s, RFC 6298)."""
 
@@ -40,10 +43,7 @@ class WebObject:
     """A small object (256 kB at most) that is there to be fetched."""
 
     label: str = series_label()
-    url: str = text(
-        pattern=r"https?://(?:[A-Za-z0-9_.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?(?:/[!-~]{0,1024})?",
-        allowed="an http or https URL without user name",
-    )
+    url: str = text(pattern=URL_PATTERN, allowed=URL_ALLOWED)
     ca_file: str | None = text(None, pattern=r"/[^\0]{1,255}", allowed="the path of a PEM file, from the root")
 
 

@@ -1,0 +1,483 @@
+"""What state is the line in between and within the windows of `reach`, and which records say so?
+
+The shell around `ladder` and `outage`: the echoes of each window report here (`Watch`), the rungs that are no echoes
+(carrier, neighbour, name, page) are asked here, and what must outlive the agent is written here.
+
+Rule 1: one `Line` an agent; windows come and go, and time between them is unknown.
+Rule 2: what is to be told is on disk until it was handed over; told twice it has the same id.
+Rule 3: the file holds addresses (the learned hop, the peers'): it never leaves the probe, and `forget` removes it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from balise_agent import durable_file, outage
+from balise_agent.contract import OK, Record, Value, failed, token
+from balise_agent.ladder import Ladder, Reading
+from balise_agent.net import gateway, neighbour
+from balise_agent.net import link as links
+from balise_agent.net.resolve import Address, literal, resolve
+from balise_agent.net.trace import Trace
+
+log = logging.getLogger(__name__)
+
+ALIVE_MS = 60_000  # settled: a mark each 60 s; without one the line's state is unknown
+SAVE_MS = 60_000  # so that a kill loses a minute of watched time at most,
+SAVE_DOWN_MS = 10_000  # and ten seconds of an outage
+LINK_MS = 3_600_000
+LOOK_S = 10.0  # rung 0, and the longest that no reading is made: below `outage.UNWATCHED_MS`
+PAGE_DOUBT_S = 5.0  # a page costs ten packets: it is asked less often than an echo while there is doubt
+TRACE_MS = 86_400_000  # settled: learned daily,
+TRACE_AGAIN_MS = 600_000  # and tried again where it failed, or where the hop has gone silent
+SILENT_HOP = 0.1  # of its echoes answered
+
+FILE = "line.json"
+ISP = "isp1"
+
+Ask = Callable[[], Awaitable[bool]]
+
+
+class Pace(Protocol):
+    """What the ladder asks of `ReachSettings`."""
+
+    @property
+    def fast_s(self) -> float: ...
+    @property
+    def overdue_s(self) -> float: ...
+    @property
+    def lost_s(self) -> float: ...
+
+
+@dataclass(slots=True, kw_only=True)
+class Learned:
+    """The first hop beyond the gateway, and when it was looked for (boot clock of this boot; 0: not in it)."""
+
+    host: str | None = None
+    gateway: str | None = None  # hop 1 as it names itself in its errors
+    tried_ms: int = 0
+    fine: bool = False
+
+
+class Watch:
+    """The fate of one echo, as the ladder is told it: late after ``overdue_s``, lost after ``lost_s``."""
+
+    __slots__ = ("_label", "_line", "_pace", "_sent_ms", "_state", "_timer")
+
+    def __init__(self, line: Line, label: str, pace: Pace) -> None:
+        self._line, self._label, self._pace = line, label, pace
+        self._sent_ms = line.now_ms()
+        self._state = "open"
+        self._timer = asyncio.get_running_loop().call_later(pace.overdue_s, self._overdue)
+
+    def answered(self) -> None:
+        """It came back, late perhaps."""
+        self.drop()
+        self._line.answered(self._label, self._sent_ms)
+
+    def refused(self, reason: str, router: str | None = None) -> None:
+        """A router said so, or the probe could not send it."""
+        if self._state in ("open", "late"):
+            was, self._state = self._state, "lost"
+            self._timer.cancel()
+            self._line.refused(self._label, self._sent_ms, reason, router, was_late=was == "late")
+
+    def drop(self) -> None:
+        """Nobody waits for it any more."""
+        self._timer.cancel()
+        self._state = "over"
+
+    def _overdue(self) -> None:
+        self._state = "late"
+        rest_s = max(0.0, self._pace.lost_s - self._pace.overdue_s)
+        self._timer = asyncio.get_running_loop().call_later(rest_s, self.lost)
+        self._line.late(self._label, self._sent_ms)
+
+    def lost(self) -> None:
+        """It will not come back."""
+        if self._state == "late":
+            self._state = "lost"
+            self._timer.cancel()
+            self._line.lost(self._label, self._sent_ms)
+
+
+class Line:
+    """The line of one home, for as long as the agent runs; `open_line` makes it."""
+
+    def __init__(
+        self,
+        *,
+        file: Path,
+        boot: str,
+        now_bt_ms: Callable[[], int],
+        wall_ms: Callable[[], int],
+        clock_ok: Callable[[], bool | None],
+        rng: random.Random,
+    ) -> None:
+        self._file, self._boot, self._rng = file, boot, rng
+        self.now_ms, self._wall_ms, self._clock_ok = now_bt_ms, wall_ms, clock_ok
+        self.wakes: set[asyncio.Event] = set()
+        self._attending = asyncio.Lock()
+        self._start(_read(file))
+
+    def _start(self, kept: Mapping[str, Any]) -> None:
+        now_ms = self.now_ms()
+        self._ladder = Ladder(answered_ever=kept.get("answered", ()))
+        book = outage.load(kept.get("book"))
+        fresh = outage.begin(self._boot, now_ms)
+        self._book = fresh if book is None else outage.resume(book, self._boot, now_ms, self._offset_ms())
+        self._learned = Learned(host=kept.get("hop"), gateway=kept.get("hop_gateway"))
+        self._addresses: dict[str, Address] = {}
+        for host, known in kept.get("peers", {}).items():
+            if (address := literal(str(known))) is not None:
+                self._addresses[host] = address
+        self._unsaid = [_from_raw(raw, self._boot, now_ms) for raw in kept.get("unsaid", ())]
+        self._reading = Reading(at_ms=now_ms, state="unsure", since_ms=now_ms)
+        self._seen_ms = self._saved_ms = now_ms
+        self._alive_ms = self._link_ms = -LINK_MS
+        self._link = links.Link(carrier=None)
+        self._interface = ""
+        self._gateways: set[str] = set()
+        self._dirty = asyncio.Event()
+
+    # what `reach` asks
+
+    @property
+    def hop(self) -> str | None:
+        """Address of the first router beyond the gateway, as it was learned."""
+        return self._learned.host
+
+    def known(self, host: str) -> Address | None:
+        """Where that peer was last: a name does not resolve in an outage, and an echo must not wait for it."""
+        return self._addresses.get(host)
+
+    def found(self, host: str, address: Address) -> None:
+        """Where that peer is now."""
+        if literal(host) is None and host != gateway.GATEWAY:
+            self._addresses[host] = address
+
+    def spacing_s(self, label: str, every_s: float, fast_s: float) -> float:
+        """How far apart the echoes of that rung are now."""
+        return min(every_s, fast_s) if self._ladder.is_fast(label, self.now_ms()) else every_s
+
+    def watch(self, label: str, pace: Pace) -> Watch:
+        """An echo is sent now."""
+        return Watch(self, label, pace)
+
+    def records(self) -> list[Record]:
+        """What is to be told since the last time, the mark of life among it."""
+        now_ms = self.now_ms()
+        if now_ms - self._alive_ms >= ALIVE_MS - 1_000:  # windows of 60 s end some ms apart
+            self._alive_ms = now_ms
+            self._say("alive", self._mark())
+        said, self._unsaid = self._unsaid, []
+        if said:
+            self._dirty.set()
+        return said
+
+    def forget(self) -> None:
+        """The home no longer agrees to being measured: nothing seen stays."""
+        durable_file.remove(self._file)
+        self._start({})
+
+    def save(self) -> None:
+        """Writes what must outlive the agent, now."""
+        _write(self._file, self._kept())
+
+    # what `Watch` tells
+
+    def answered(self, label: str, sent_ms: int) -> None:
+        self._mind_the_gap()
+        self._ladder.answered(label, sent_ms)
+        self._look()
+
+    def late(self, label: str, sent_ms: int) -> None:
+        now_ms = self._mind_the_gap()
+        self._ladder.late(label, sent_ms, now_ms)
+        self._look()
+        for wake in self.wakes:
+            wake.set()
+
+    def lost(self, label: str, sent_ms: int) -> None:
+        self._mind_the_gap()
+        self._ladder.lost(label, sent_ms)
+        self._look()
+
+    def refused(self, label: str, sent_ms: int, reason: str, router: str | None, *, was_late: bool) -> None:
+        now_ms = self._mind_the_gap()
+        if not was_late:
+            self._ladder.late(label, sent_ms, now_ms)
+        self._ladder.lost(label, sent_ms, no_route=reason == "no_route" and router is None)
+        if router is not None and router in self._gateways and reason in ("unreachable_net", "unreachable_host"):
+            self._ladder.refused_by_gateway(label, now_ms - sent_ms)
+        self._look()
+        for wake in self.wakes:
+            wake.set()
+
+    # the rungs that are no echoes
+
+    async def attend(self, asks: Mapping[str, tuple[float, Ask]], peer: str | None, fast_s: float) -> None:
+        """Until cancelled: looks at the link, asks each of ``asks`` (label: seconds apart, what to do), writes to disk.
+
+        ``peer``: host towards which the first hop is learned, None: it is not.
+        """
+        async with self._attending:  # the next window begins while the last one waits for its stragglers
+            works = [self._keep_looking(fast_s), self._keep_saving()]
+            works += [self._keep_asking(label, every_s, ask, fast_s) for label, (every_s, ask) in asks.items()]
+            if peer is not None:
+                works.append(self._keep_learning(peer))
+            async with asyncio.TaskGroup() as group:
+                for work in works:
+                    group.create_task(work)
+
+    async def _keep_looking(self, fast_s: float) -> None:
+        while True:
+            await self._look_at_link()
+            self._look()
+            await self._doubt_or(LOOK_S, fast_s)
+
+    async def _look_at_link(self) -> None:
+        now_ms = self._mind_the_gap()
+        way = gateway.way_out()
+        if way is not None:
+            self._interface = way[1]
+            self._gateways = {way[0], *([self._learned.gateway] if self._learned.gateway else [])}
+        carrier = links.has_carrier(self._interface) if self._interface else None
+        self._ladder.link(carrier, now_ms)
+        if self._ladder.is_hasty(now_ms) and way is not None:
+            began_ms = self._ladder.reading(now_ms).since_ms
+            self._ladder.neighbour(neighbour.is_alive(way[0], max(0, now_ms - began_ms) / 1_000))
+        if carrier != self._link.carrier or now_ms - self._link_ms >= LINK_MS:
+            self._tell_link(now_ms)
+
+    def _tell_link(self, now_ms: int) -> None:
+        link = links.look(self._interface) if self._interface else links.Link(carrier=None)
+        if link.carrier is None and self._link.carrier is None:
+            return
+        self._link, self._link_ms = link, now_ms
+        fields: dict[str, Value | None] = {"carrier": link.carrier, "speed_bps": link.speed_bps}
+        self._say("link", fields | {"duplex": link.duplex, "errors": link.errors})
+
+    async def _keep_asking(self, label: str, every_s: float, ask: Ask, fast_s: float) -> None:
+        fast_s = PAGE_DOUBT_S * fast_s if label == "web" else fast_s
+        while True:
+            began_ms = self.now_ms()
+            if await ask():
+                self.answered(label, began_ms)
+            else:
+                self.refused(label, began_ms, "", None, was_late=False)
+            await self._doubt_or(every_s, fast_s, began_ms, label)
+
+    async def _doubt_or(self, every_s: float, fast_s: float, began_ms: int | None = None, label: str = "") -> None:
+        """Waits for the next turn; while there is doubt that is soon."""
+        began_ms = self.now_ms() if began_ms is None else began_ms
+        wake = asyncio.Event()
+        self.wakes.add(wake)
+        try:
+            while True:
+                now_ms = self.now_ms()
+                doubt = self._ladder.is_fast("dns", now_ms) if label == "dns" else self._ladder.is_hasty(now_ms)
+                left_s = (min(every_s, fast_s) if doubt else every_s) - (now_ms - began_ms) / 1_000
+                if left_s <= 0:
+                    return
+                wake.clear()
+                try:
+                    async with asyncio.timeout(left_s):
+                        await wake.wait()
+                except TimeoutError:
+                    continue
+        finally:
+            self.wakes.discard(wake)
+
+    # the first hop
+
+    async def _keep_learning(self, peer: str) -> None:
+        while True:
+            now_ms = self.now_ms()
+            if self._reading.state == "up" and now_ms - self._learned.tried_ms >= self._learn_again_ms():
+                before_ms, self._learned.tried_ms = self._learned.tried_ms, now_ms
+                try:
+                    await self._learn(peer)
+                except asyncio.CancelledError:  # its window ended: the next one begins it anew
+                    self._learned.tried_ms = before_ms
+                    raise
+            await asyncio.sleep(LOOK_S if self._reading.state == "up" else 1.0)
+
+    def _learn_again_ms(self) -> int:
+        if self._learned.tried_ms == 0:
+            return 0
+        share = self._ladder.share(ISP)
+        fine = self._learned.fine and (share is None or share >= SILENT_HOP)
+        return TRACE_MS if fine else TRACE_AGAIN_MS
+
+    async def _learn(self, host: str) -> None:
+        address = self.known(host) or next(iter(await resolve(host)), None)
+        if address is None:
+            return
+        try:
+            trace = Trace(address, self._rng)
+        except PermissionError:
+            return
+        with closing(trace):
+            way = await trace.way()
+            first = await trace.first_beyond(way)
+        before, self._learned.fine = self._learned.host, first is not None
+        self._learned.gateway = way.routers[0] if way.routers else None
+        if first is not None and first[1] != before:
+            self._ladder.drop(ISP)
+            self._learned.host = first[1]
+        fields: dict[str, Value | None] = {"af": address.af, "hops": way.length}
+        if first is not None:
+            changed = None if before is None else first[1] != before
+            fields |= {"isp1_hop": first[0], "isp1_ip_hash": hop_hash(first[1]), "changed": changed}
+        self._say("path", fields, failed_for=None if any(way.routers) or way.length else "no_answer")
+        self._dirty.set()
+
+    # readings, records, disk
+
+    def _mind_the_gap(self) -> int:
+        now_ms = self.now_ms()
+        if now_ms - self._seen_ms > outage.UNWATCHED_MS:
+            self._ladder.reset(now_ms)
+        self._seen_ms = now_ms
+        return now_ms
+
+    def _look(self) -> None:
+        before, self._reading = self._reading, self._ladder.reading(self._seen_ms)
+        if (before.state, before.place) != (self._reading.state, self._reading.place):
+            extra = {"state": self._reading.state, "place": self._reading.place, "evidence": self._reading.evidence}
+            log.info("line", extra=extra)
+        was_open = self._book.open is not None
+        self._book, facts = outage.read(self._book, self._reading, self._offset_ms())
+        for fact in facts:
+            self._tell(fact)
+        every_ms = SAVE_MS if self._book.open is None else SAVE_DOWN_MS
+        if facts or was_open != (self._book.open is not None) or self._seen_ms - self._saved_ms >= every_ms:
+            self._dirty.set()
+
+    def _tell(self, fact: outage.Fact) -> None:
+        match fact:
+            case outage.Hour():
+                fields: dict[str, Value | None] = {"hour": fact.number if fact.dated else None}
+                lengths = {"observed_s": fact.observed_ms, "down_s": fact.down_ms, "microcut_s": fact.microcut_ms}
+                self._say("avail", fields | {name: ms / 1_000 for name, ms in lengths.items()})
+            case outage.Ongoing():
+                self._say("outage", {"state": "open", "kind": "outage"} | _of(fact.outage), fact.at_ms)
+            case outage.Ended():
+                fields = {"state": "ended", "kind": fact.kind, "end_ms": fact.end_ms}
+                self._say("outage", fields | _of(fact.outage), fact.at_ms)
+
+    def _mark(self) -> dict[str, Value | None]:
+        return {"boot": self._boot, "state": self._reading.state, "class": self._reading.place}
+
+    def _say(
+        self,
+        measurement: str,
+        fields: Mapping[str, Value | None],
+        at_ms: int | None = None,
+        *,
+        failed_for: str | None = None,
+    ) -> None:
+        record = Record(
+            measurement=measurement,
+            bt_ms=self.now_ms() if at_ms is None else at_ms,
+            outcome=OK if failed_for is None else failed(failed_for),
+            fields={name: value for name, value in fields.items() if value is not None},
+        )
+        self._unsaid.append(record)
+
+    def _offset_ms(self) -> int | None:
+        return self._wall_ms() - self.now_ms() if self._clock_ok() is True else None
+
+    async def _keep_saving(self) -> None:
+        while True:
+            await self._dirty.wait()
+            self._dirty.clear()
+            self._saved_ms = self.now_ms()
+            await asyncio.to_thread(_write, self._file, self._kept())  # a card takes a second and more for a sync
+
+    def _kept(self) -> bytes:
+        kept = {
+            "book": outage.dump(self._book),
+            "answered": self._ladder.answered_ever,
+            "hop": self._learned.host,
+            "hop_gateway": self._learned.gateway,
+            "peers": {host: address.host for host, address in self._addresses.items()},
+            "unsaid": [_to_raw(record, self._boot) for record in self._unsaid],
+        }
+        body = json.dumps(kept, separators=(",", ":")).encode()
+        return hashlib.sha256(body).hexdigest().encode() + b"\n" + body
+
+
+def open_line(
+    *,
+    state_dir: Path,
+    boot: str,
+    now_bt_ms: Callable[[], int],
+    wall_ms: Callable[[], int],
+    clock_ok: Callable[[], bool | None],
+) -> Line:
+    """The line of this agent, which goes on with what the last one on this machine left. ``boot``: as in messages."""
+    rng = random.Random()
+    return Line(file=state_dir / FILE, boot=boot, now_bt_ms=now_bt_ms, wall_ms=wall_ms, clock_ok=clock_ok, rng=rng)
+
+
+def hop_hash(host: str) -> str:
+    """A router's address as a name: the same in every home, so that homes behind one router can be told."""
+    return token(hashlib.sha256(b"balise path " + host.encode()).digest()[:8])
+
+
+def _of(found: outage.Open) -> dict[str, Value | None]:
+    length_ms = None if found.unknown_ms is None else found.down_ms + found.unknown_ms
+    return {
+        "id": found.id,
+        "class": found.places[0],
+        "course": ">".join(found.places),
+        "evidence": found.evidence,
+        "dur_s": None if length_ms is None else length_ms / 1_000,
+        "down_s": found.down_ms / 1_000,
+        "unknown_s": None if found.unknown_ms is None else found.unknown_ms / 1_000,
+        "restarts": found.restarts,
+        "start_ms": found.start_ms,
+    }
+
+
+def _read(file: Path) -> Mapping[str, Any]:
+    """What `_write` wrote; nothing where it is not whole."""
+    try:
+        digest, _, body = file.read_bytes().partition(b"\n")
+    except OSError:
+        return {}
+    if hashlib.sha256(body).hexdigest().encode() != digest:
+        log.warning("line_file_damaged")
+        return {}
+    kept: Mapping[str, Any] = json.loads(body)
+    return kept
+
+
+def _write(file: Path, data: bytes) -> None:
+    try:
+        durable_file.replace(file, data)
+    except OSError as exc:
+        log.warning("line_not_kept", extra={"why": exc.strerror})
+
+
+def _to_raw(record: Record, boot: str) -> dict[str, Any]:
+    raw = {"boot": boot, "m": record.measurement, "bt": record.bt_ms, "f": dict(record.fields)}
+    return raw | {"failed": record.outcome.reason}
+
+
+def _from_raw(raw: Mapping[str, Any], boot: str, now_ms: int) -> Record:
+    """One of an earlier boot has its time in its fields alone: that boot's clock is gone."""
+    bt_ms = raw["bt"] if raw["boot"] == boot else now_ms
+    outcome = OK if raw["failed"] is None else failed(raw["failed"])
+    return Record(measurement=raw["m"], bt_ms=bt_ms, outcome=outcome, fields=raw["f"])
