@@ -17,14 +17,18 @@ strace          | command -v strace                              | tells what wa
 faketime        | command -v faketime                            | clocks that step, and a boot in 1970
 postgresql      | ls /usr/lib/postgresql/*/bin/initdb            | the directory's other database
 influxdb        | command -v influxd                             | the other store of measurements
+victoria-metrics | command -v victoria-metrics                  | speaks InfluxDB 2's writing, which Debian's InfluxDB does not
 npm             | command -v npm                                 | fetches the published schema that docs/asyncapi.yaml is checked with
 e2fsprogs       | command -v mkfs.ext4                           | small file systems, to fill a disk
 mount           | command -v losetup                             | mounts them
 iproute2        | command -v ip                                  | network namespaces: several hosts on one machine
+gcc             | command -v cc                                  | builds the relay that emulates delay, loss and rate of a line
+libc6-dev       | test -e /usr/include/stdio.h                   | its headers
+iperf3          | command -v iperf3                              | the peer that throughput is compared with
 "
-# These three start a server when they are installed. The demo and the tests start their own, on free ports with their own
+# These start a server when they are installed. The demo and the tests start their own, on free ports with their own
 # files, so the system's would only hold memory and the usual ports: they are neither started now nor at the next boot.
-SERVERS="mosquitto postgresql influxdb"
+SERVERS="mosquitto postgresql influxdb victoria-metrics iperf3"
 
 # Echo requests without root (net/ipv4/ping.c in Linux): sockets are for the groups in this range, and the kernel's default,
 # "1 0", is nobody. The whole range is what systemd's own defaults set; Debian 12 does not ship those.
