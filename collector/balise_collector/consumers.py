@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from balise_agent import sqlite_file
 from balise_agent.logs import set_up
@@ -57,6 +57,17 @@ class Consumer(Protocol):
 
     def take(self, feed: str, rows: Sequence[Entry] | Sequence[DerivedEntry], last_id: int) -> None:
         """Makes the rows part of its state, durably, with ``last_id`` as its cursor."""
+
+
+@runtime_checkable
+class Ahead(Consumer, Protocol):
+    """A consumer that has something under way when `take` returns, so that it need not wait while rows are read."""
+
+    def position(self, feed: str) -> int:
+        """From where it is read on: at its cursor, or after what is under way."""
+
+    def settle(self) -> None:
+        """Waits for what is under way; called where there is nothing more to take."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +175,8 @@ class Loop:
             return False
         try:
             moved = [self._feed_from(consumer, feed) for feed in consumer.feeds]
+            if isinstance(consumer, Ahead) and not any(moved):
+                consumer.settle()
         except Exception as exc:  # a consumer of any kind may fail in any way, and must not stop the others
             wait_s = min(self._retry_s.get(consumer.name, self._wait_s[0] / 2) * 2, self._wait_s[1])
             self._retry_s[consumer.name], self._retry_at[consumer.name] = wait_s, time.monotonic() + wait_s
@@ -177,7 +190,7 @@ class Loop:
         return any(moved)
 
     def _feed_from(self, consumer: Consumer, feed: str) -> bool:
-        after = consumer.cursor(feed)
+        after = consumer.position(feed) if isinstance(consumer, Ahead) else consumer.cursor(feed)
         try:
             rows, last_id = self._next(feed, after)
         except sqlite3.Error as exc:

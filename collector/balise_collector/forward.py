@@ -17,7 +17,7 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -34,7 +34,7 @@ from balise_collector.store import Unavailable, points
 from balise_collector.store.influx import server as influx
 from balise_collector.store.influx.lines import MAX_MS, Encoder
 from balise_collector.store.influx.posting import Post, open_post
-from balise_collector.store.influx.sending import Refused, Sent, send
+from balise_collector.store.influx.sending import Refused, Sent, joined, send
 from balise_collector.store.influx.state import State, state_path
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 NAME = "influx"
 FEEDS = ("journal", "derived")
 REFUSED = "influx_refused"
-ROWS = 10_000  # read at once, some 6 MB: at the end of each reading nothing is sent while the next begins
+ROWS = 4_000  # read at once, some 2 MB, while what was read before is sent
 LINES = 5_000  # in a request, about 1 MB; InfluxDB 1.6.7 takes 43,000 points a second so, 28,000 by 1,000
 SWITCH_S = (
     0.0005  # how long the thread that sends waits for the one that makes lines: by default ten times that, and it
@@ -61,8 +61,18 @@ class Batch:
     refused: list[tuple[str, Refused]] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _UnderWay:
+    """A batch that the sender has. ``before``: where the cursor stands when everything before it is kept."""
+
+    key: str
+    before: int
+    batch: Batch
+    sent: Future[Sent]
+
+
 class Forwarder:
-    """A `consumers.Consumer` over the InfluxDB ``whose`` cursors these are. ``connect`` is asked again after each
+    """A `consumers.Ahead` over the InfluxDB ``whose`` cursors these are. ``connect`` is asked again after each
     trouble, so that a new token is taken; ``letters`` is a connection of its own to the journal."""
 
     name = NAME
@@ -81,55 +91,85 @@ class Forwarder:
         self._letters, self._state, self._whose, self._now_ms = letters, state, whose, now_ms
         self._connect, self._lines = connect, lines
         self._post: Post | None = None
+        self._going: _UnderWay | None = None
         self._encoder = Encoder()
         self._sender = ThreadPoolExecutor(1, thread_name_prefix="influx")
 
     def cursor(self, feed: str) -> int:
         """As the file beside the journal keeps it."""
-        return self._state.cursor(feed_key(self._letters.name, self._whose, feed))
+        return self._state.cursor(self._key(feed))
+
+    def position(self, feed: str) -> int:
+        """After what is under way."""
+        going = self._going
+        return going.batch.last_id if going is not None and going.key == self._key(feed) else self.cursor(feed)
 
     def take(self, feed: str, rows: Sequence[Entry] | Sequence[DerivedEntry], last_id: int) -> None:
-        """Sends one batch while the next is made. Unavailable: the cursor stands after the last that was kept."""
-        key = feed_key(self._letters.name, self._whose, feed)
-        at, going = self._state.cursor(key), None
-        try:
-            post = self._post = self._post or self._connect()
-            for batch in self._batches(rows, last_id):
-                if going is not None and not self._settle(key, at, *going):
-                    return
-                at = at if going is None else going[0].last_id
-                going = (batch, self._sender.submit(_deliver, post, batch))
-            if going is not None:
-                self._settle(key, at, *going)
-        except Unavailable as exc:
-            self._state.note(str(exc), self._now_ms())
-            self._disconnect()
-            raise
-        finally:
-            if going is not None:
-                going[1].exception()  # nothing is under way when this ends
+        """Sends one batch while the next is made; the last is under way when it returns. Unavailable: the cursor stands
+        after the last that was kept, and nothing is under way."""
+        key, at = self._key(feed), self.position(feed)
+        for batch in self._batches(rows, last_id):
+            bodies = {retention: joined(lines) for retention, lines in batch.lines.items()}
+            done, post = self._wait(), self._connected()
+            sent = self._sender.submit(_deliver, post, batch, bodies)
+            self._going, at = _UnderWay(key=key, before=at, batch=batch, sent=sent), batch.last_id
+            if done is not None and not self._write_down(done):
+                self.settle()  # in vain: it is sent again with the rest
+                return
 
-    def close(self) -> None:
-        """Lets go of everything but the journal."""
-        self._sender.shutdown()
-        self._disconnect()
-        self._state.close()
+    def settle(self) -> None:
+        """What is under way is waited for and written down. Unavailable: it is not kept, and not under way any more."""
+        done = self._wait()
+        if done is not None:
+            self._write_down(done)
 
-    def _disconnect(self) -> None:
-        if self._post is not None:
-            self._post.close()
-            self._post = None
+    def _wait(self) -> _UnderWay | None:
+        going, self._going = self._going, None
+        if going is not None:
+            try:
+                going.sent.result()
+            except Unavailable as exc:
+                self._trouble(exc)
+                raise
+        return going
 
-    def _settle(self, key: str, before: int, batch: Batch, under_way: Future[Sent]) -> bool:
-        """What became of a batch is written down; False: somebody moved the cursor meanwhile."""
-        sent = under_way.result()
-        refused = batch.refused + [(_probe(one.line), one) for one in sent.refused]
+    def _write_down(self, done: _UnderWay) -> bool:
+        """False: somebody moved the cursor meanwhile, and there it stays."""
+        sent = done.sent.result()
+        refused = done.batch.refused + [(_probe(one.line), one) for one in sent.refused]
         if refused:
             self._keep(refused)
         self._state.count("too_old", sent.too_old)
         self._state.count("refused", len(refused))
         self._state.clear()
-        return self._state.move(key, batch.last_id, before=before)
+        return self._state.move(done.key, done.batch.last_id, before=done.before)
+
+    def close(self) -> None:
+        """Lets go of everything but the journal; what was under way and kept is sent again."""
+        self._sender.shutdown()
+        self._disconnect()
+        self._state.close()
+
+    def _key(self, feed: str) -> str:
+        return feed_key(self._letters.name, self._whose, feed)
+
+    def _connected(self) -> Post:
+        if self._post is None:
+            try:
+                self._post = self._connect()
+            except Unavailable as exc:
+                self._trouble(exc)
+                raise
+        return self._post
+
+    def _trouble(self, exc: Unavailable) -> None:
+        self._state.note(str(exc), self._now_ms())
+        self._disconnect()
+
+    def _disconnect(self) -> None:
+        if self._post is not None:
+            self._post.close()
+            self._post = None
 
     def _keep(self, refused: Sequence[tuple[str, Refused]]) -> None:
         now_ms = self._now_ms()
@@ -163,7 +203,10 @@ class Forwarder:
             measurement, target, ts_ms = record.measurement, record.target, base_ms + record.at
             try:
                 head = heads.get((measurement, target)) or encoder.head(whose, measurement, target)
-                values = encoder.values(measurement, record.kind, record.reason, record.fields)
+                if record.failed is None and record.skipped is None:
+                    values = encoder.ok_values(measurement, record.fields)
+                else:
+                    values = encoder.values(measurement, record.kind, record.reason, record.fields)
                 if not 0 <= ts_ms <= MAX_MS:
                     raise ValueError(f"its date {ts_ms} is beyond what InfluxDB counts")
             except ValueError as exc:
@@ -191,11 +234,11 @@ def feed_key(journal: str, whose: str, feed: str) -> str:
     return f"{journal}:{whose}:{feed}"
 
 
-def _deliver(post: Post, batch: Batch) -> Sent:
+def _deliver(post: Post, batch: Batch, bodies: Mapping[Retention, bytes]) -> Sent:
     """In the sender's thread. Unavailable: some of it may be kept."""
     all_sent = Sent()
     for retention, lines in batch.lines.items():
-        sent = send(post, retention, lines)
+        sent = send(post, retention, lines, bodies[retention])
         all_sent.refused += sent.refused
         all_sent.too_old += sent.too_old
         all_sent.requests += sent.requests

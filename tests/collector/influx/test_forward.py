@@ -200,6 +200,15 @@ def test_whatever_is_not_the_data_s_fault_is_waited_out_and_named(tmp_path: Path
             assert lines(pretender) == {encoded(one) for one in points(ground.journal)}
 
 
+def test_where_nothing_goes_wrong_each_line_is_sent_once(tmp_path: Path) -> None:
+    with closing(Pretender((204, b""))) as pretender, path(tmp_path, Server(url=pretender.url), rows=30) as ground:
+        fill(ground.journal, 100)
+        ground.loop.drain()
+        sent = [line for body in pretender.kept for line in body.decode().splitlines()]
+        assert len(sent) == len(set(sent)) == 100 * 4 * 7 + 1
+        assert ground.behind() == 0
+
+
 def test_what_is_too_large_is_sent_in_halves(tmp_path: Path) -> None:
     with (
         closing(Pretender((413, b""), (413, b""), (204, b""))) as pretender,

@@ -73,17 +73,22 @@ class Encoder:
 
     def values(self, measurement: str, kind: str, reason: str | None, fields: Mapping[str, Value]) -> str:
         """Outcome and fields, with the spaces around them. ValueError: a field's name that cannot be said."""
-        values: tuple[Value, ...] = tuple(fields.values())
-        kinds = tuple(map(type, values))
-        key = (measurement, kind, reason, kinds, *fields)
-        shape = self._shapes.get(key)
-        if shape is None:
-            if len(self._shapes) >= _SHAPES:  # a broken probe may send any field and any reason
-                self._shapes.clear()
-            shape = self._shapes[key] = _shape(measurement, kind, reason, fields)
-        if shape.texts:
-            values = tuple(_text(value) if type(value) is str else value for value in values)
-        return shape.template % values
+        key = (measurement, kind, reason, tuple(map(type, fields.values())), *fields)
+        return _filled(self._shapes.get(key) or self._learn(key, measurement, kind, reason, fields), fields)
+
+    def ok_values(self, measurement: str, fields: Mapping[str, Value]) -> str:
+        """The same where it is ok and each field has the catalogue's type, as a record of the wire has: a look at each
+        type is a third of the time."""
+        key = (measurement, *fields)
+        return _filled(self._shapes.get(key) or self._learn(key, measurement, "ok", None, fields), fields)
+
+    def _learn(
+        self, key: tuple[object, ...], measurement: str, kind: str, reason: str | None, fields: Mapping[str, Value]
+    ) -> _Shape:
+        if len(self._shapes) >= _SHAPES:  # a broken probe may send any field and any reason
+            self._shapes.clear()
+        found = self._shapes[key] = _shape(measurement, kind, reason, fields)
+        return found
 
 
 def field_key(measurement: str, name: str, kind: type) -> str:
@@ -119,6 +124,13 @@ def _shape(measurement: str, kind: str, reason: str | None, fields: Mapping[str,
         keys.append(f"{field_key(measurement, name, type(value))}={_FORMATS[type(value)]}")
     texts = tuple(at for at, value in enumerate(fields.values()) if type(value) is str)
     return _Shape(f" {','.join(keys)} ", texts)
+
+
+def _filled(shape: _Shape, fields: Mapping[str, Value]) -> str:
+    values = tuple(fields.values())
+    if shape.texts:
+        values = tuple(_text(value) if type(value) is str else value for value in values)
+    return shape.template % values
 
 
 @lru_cache(maxsize=4096)

@@ -33,10 +33,15 @@ class Sent:
     requests: int = 0
 
 
-def send(post: Post, retention: Retention, lines: Sequence[str]) -> Sent:
+def joined(lines: Sequence[str]) -> bytes:
+    """Lines as they are posted."""
+    return "\n".join(lines).encode()
+
+
+def send(post: Post, retention: Retention, lines: Sequence[str], body: bytes | None = None) -> Sent:
     """Halves what is refused until each bad line stands alone: 3 bad ones of 1,000 take some 50 requests.
 
-    Unavailable: some may be kept, none need be.
+    ``body``: all lines, where somebody has `joined` them already. Unavailable: some may be kept, none need be.
     """
     sent = Sent()
     pieces = [lines] if lines else []
@@ -44,7 +49,7 @@ def send(post: Post, retention: Retention, lines: Sequence[str]) -> Sent:
         piece = pieces.pop()
         sent.requests += 1
         try:
-            post.post(retention, "\n".join(piece).encode())
+            post.post(retention, body if body is not None and piece is lines else joined(piece))
         except (BadLines, TooLarge) as exc:
             if isinstance(exc, BadLines) and exc.only_too_old:
                 sent.too_old += _how_many(str(exc), len(piece))
