@@ -33,6 +33,7 @@ from balise_agent.probes.context import Context
 TARGET = "127.0.0.1"
 EVERY_S = 0.02  # the cores fall idle between two echoes, as at home; seconds apart it would take an hour
 _ETH_P_ALL = 0x0003  # taps of one protocol do not see what goes out
+_SO_RCVBUFFORCE = 33  # asm-generic/socket.h; socket(7): beyond rmem_max, for root
 _PACKET_OUTGOING = 4  # linux/if_packet.h
 _IP_HEADER_BYTES = 20
 _ECHO = struct.Struct("!BBHHH")
@@ -124,7 +125,7 @@ def _capture() -> Iterator[Wire]:
     wire: Wire = {}
     with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(_ETH_P_ALL)) as sock:
         sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
+        sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 1 << 22)  # the 200 kB of others overflow on a busy core
         sock.bind(("lo", _ETH_P_ALL))
         sock.settimeout(0.2)
         ended = threading.Event()

@@ -35,8 +35,8 @@ class Row:
 
     @property
     def ratio(self) -> float | None:
-        """Ours to the peer's."""
-        return self.figure / self.peer_figure if self.peer_figure else None
+        """Ours to the peer's; none of biases, which may be on either side of 0."""
+        return self.figure / self.peer_figure if self.peer_figure and min(self.figure, self.peer_figure) > 0 else None
 
     @property
     def verdict(self) -> str:

@@ -24,13 +24,12 @@ _PLUGIN_DIRS = ("/usr/lib64", "/usr/lib", "/usr/local/lib", "/opt/homebrew/lib",
 _DEBIAN_USER = "mosquitto"
 
 # Queue limits bound the broker's memory; what it drops, the probe sends again. 0 is no limit in some versions only.
-# In flight is twice what the collector commits at once: it finds the next batch when it has committed one.
 # A keep-alive of 300 s: a dead connection is known after 450 s at the latest, whatever a client asks for.
 # A packet is a payload of the contract's size with its topic and properties.
 _LIMITS = f"""\
 max_queued_messages 100000
 max_queued_bytes 268435456
-max_inflight_messages 2000
+max_inflight_messages 1000
 max_packet_size {MAX_WIRE_BYTES + 1024}
 max_keepalive 300
 persistent_client_expiration 14d
