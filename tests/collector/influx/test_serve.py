@@ -117,6 +117,7 @@ def test_moving_from_the_embedded_store_to_influxdb_loses_nothing(
         send(here, sender, 10)
         with closing(open_reader(here.data / "store")) as ours:
             until(lambda: hosts(ours) == 10)
+        until(lambda: here.metrics().get("balise_consumer_lag_rows store:journal") == 0)
     forget_the_journal(here)  # as after the week that it holds
     with here.served("--influx", influxd.url):
         send(here, sender, 10)
