@@ -155,12 +155,13 @@ class Session:
         except (EOFError, ConnectionError):
             return None
 
-    def greet(self, code: int = 0, *, receive_maximum: int | None = None, granted: int = 1) -> None:
+    def greet(self, code: int = 0, *, receive_maximum: int | None = None, aliases: int = 0, granted: int = 1) -> None:
         """Takes CONNECT and SUBSCRIBE and answers them."""
         connect = self.read()
         assert connect is not None
         assert connect.kind == CONNECT
         properties = b"" if receive_maximum is None else b"\x21" + struct.pack("!H", receive_maximum)
+        properties += b"\x22" + struct.pack("!H", aliases) if aliases else b""
         self.send(0x20, bytes([0, code, len(properties)]) + properties)
         if code == 0:
             subscribe = self.read()

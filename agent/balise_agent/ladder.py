@@ -154,14 +154,17 @@ class Rung:
         self.history = (self.history << 1 | answered) & ((1 << HISTORY) - 1)
         self.asked = min(self.asked + 1, HISTORY)
 
-    def share(self) -> float:
-        """Of how many echoes it answers in quiet times."""
-        return 1.0 if self.asked < FEWEST else self.history.bit_count() / self.asked
+    def share(self, without: int = 0) -> float:
+        """Of how many echoes it answers in quiet times; ``without``: the newest are left out."""
+        asked = self.asked - without
+        return 1.0 if asked < FEWEST else (self.history >> without).bit_count() / asked
 
     def enough(self) -> int | None:
         """How many losses in a row mean that it is silent; None: none do."""
-        share = self.share()
-        if self.external or share >= 1 - SURE ** (1 / LOST_IN_A_ROW):
+        if self.kind not in ("gateway", "isp"):
+            return LOST_IN_A_ROW
+        share = self.share(without=min(self.lost, MOST_IN_A_ROW))  # the silence that is judged is no habit yet
+        if share >= 1 - SURE ** (1 / LOST_IN_A_ROW):
             return LOST_IN_A_ROW
         if share < SILENT_BY_HABIT:
             return None

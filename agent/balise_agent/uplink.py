@@ -51,6 +51,7 @@ CONNECT_TIMEOUT_S = 10.0  # for TCP, and again for TLS
 STUCK_S = 180.0  # a resolver that does not answer takes 40 s, an address that does not 20 s; nothing takes that long
 SETTLED_S = 10.0  # a session that lived that long and brought an ack was a good one
 FLAPPING = 3  # what shorter ones with acks count as at most: two probes of one identity throw each other out for ever
+_ALIAS = 1  # the number of the topic of batches
 _LOOP_S = 5.0  # the longest sleep of the thread; a message to send wakes it at once
 _HURRY_S = 0.1  # and at the end
 _SLEEPS_A_KEEPALIVE = 4  # so that a ping is a quarter late at most: the broker waits for half as much again
@@ -248,6 +249,7 @@ class Uplink:
         self._address, self._why, self._turn_s = address, "closed", self._monotonic()
         self._sent: dict[int, int | None] = {}  # mid -> outbox id, None: presence; what has no PUBACK yet
         self._window = WINDOW
+        self._aliases, self._has_alias = 0, False  # how many the broker keeps, and whether it knows ours
         self._spoke_s = -math.inf  # the last message; until the first, paho alone keeps the session
         self._goodbye: int | None = None  # mid of the last word
         self._drop.clear()
@@ -291,12 +293,19 @@ class Uplink:
                 case Presence() as presence:
                     self._say(client, presence)
                 case (id_, payload):
-                    properties = _properties(PacketTypes.PUBLISH, contract.CONTENT_TYPE)
-                    properties.UserProperty = contract.ENCODING
-                    topic = contract.topic(self._broker.probe, "records")
-                    self._sent[client.publish(topic, payload, qos=1, properties=properties).mid] = id_
-                    self._spoke_s = self._monotonic()
                     _await_company(client.socket())
+                    self._sent[self._publish(client, payload)] = id_
+                    self._spoke_s = self._monotonic()
+
+    def _publish(self, client: mqtt.Client, payload: bytes) -> int:
+        """One batch; says its mid. After the first of a session its topic is a number, where the broker keeps one: 32
+        bytes less."""
+        properties = _properties(PacketTypes.PUBLISH, contract.CONTENT_TYPE)
+        properties.UserProperty = contract.ENCODING
+        topic = "" if self._has_alias else contract.topic(self._broker.probe, "records")
+        if self._aliases:
+            properties.TopicAlias, self._has_alias = _ALIAS, True
+        return client.publish(topic, payload, qos=1, properties=properties).mid
 
     def _say(self, client: mqtt.Client, presence: Presence) -> int:
         properties = _properties(PacketTypes.PUBLISH, contract.CONTENT_TYPE_CONTROL)
@@ -357,6 +366,7 @@ class Uplink:
         client.subscribe([(contract.topic(self._broker.probe, kind), 1) for kind in ("ack", "cmd")])
         self._outgoing.clear()
         self._window = min(WINDOW, getattr(props, "ReceiveMaximum", WINDOW))
+        self._aliases = getattr(props, "TopicAliasMaximum", 0)
         self._open = self._was_open = True
         self._opened_s = self._monotonic()
         self._last_good = self._address

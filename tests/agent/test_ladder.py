@@ -329,3 +329,28 @@ def test_an_echo_that_was_lost_before_the_line_came_back_is_not_held_against_it(
             ladder.late(label, now_ms - n, now_ms)
             ladder.lost(label, now_ms - n)
     assert ladder.reading(now_ms + 1).state == "up"
+
+
+@pytest.mark.parametrize("silent", [("dns",), ("any1", "any2"), ("op",), ("isp1", "op", "any1", "any2")])
+def test_a_silence_of_an_hour_is_still_one(silent: tuple[str, ...]) -> None:
+    ladder, now_ms = healthy(("gw", "isp1", "op", "any1", "any2", "dns"))
+    labels = ("gw", "isp1", "op", "any1", "any2", "dns")
+    now_ms = watched(ladder, labels, now_ms, 3, silent)
+    found = ladder.reading(now_ms)
+    now_ms = watched(ladder, labels, now_ms, 3_600, silent)
+    assert ladder.reading(now_ms).place == found.place is not None
+    assert ladder.reading(now_ms).since_ms == found.since_ms
+
+
+def test_a_silence_is_judged_by_what_was_before_it() -> None:
+    ladder = Ladder()
+    now_ms = watched(ladder, ("gw", "isp1", "op", "any1"), 0, 9)
+    now_ms = watched(ladder, ("gw", "isp1", "op", "any1"), now_ms, 3, ("isp1", "op", "any1"))
+    assert ladder.reading(now_ms).place == "access.line"
+
+
+def test_a_gateway_that_stopped_answering_echoes_for_good_is_judged_by_its_neighbour_entry() -> None:
+    ladder, now_ms = healthy()
+    now_ms = watched(ladder, ALL, now_ms, 100, ("gw",))
+    ladder.neighbour(True)
+    assert ladder.reading(watched(ladder, ALL, now_ms, 3, ALL)).place == "access.line"

@@ -181,6 +181,21 @@ def test_a_ping_is_sent_only_where_nothing_was_for_a_keep_alive(peer: Peer) -> N
         assert session.until_ping() == []
 
 
+@pytest.mark.parametrize("aliases", [0, 10])
+def test_a_broker_that_keeps_topics_hears_that_of_batches_once_a_session(peer: Peer, aliases: int) -> None:
+    told, topic = Told(), contract.topic(ID, "records")
+    with uplink(plain(peer.port, keepalive_s=1), told) as link:
+        for _ in range(2):
+            session = peer.session()
+            session.greet(aliases=aliases)
+            told.next(Connected)
+            for id_ in (1, 2, 3):
+                assert link.publish(id_, batch(id_))
+            batches = [packet for packet in session.until_ping() if packet.payload in map(batch, (1, 2, 3))]
+            assert [packet.topic for packet in batches] == [topic, *[("" if aliases else topic)] * 2]
+            session.close()
+
+
 def test_a_broker_that_takes_fewer_at_once_gets_fewer(peer: Peer) -> None:
     told = Told()
     with uplink(plain(peer.port, keepalive_s=1), told) as link:
