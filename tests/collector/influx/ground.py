@@ -105,6 +105,7 @@ def path(
     """In a folder, towards a server."""
     with (
         closing(Journal(folder / "journal.db")) as journal,
+        closing(Journal(folder / "journal.db")) as read,  # by the loop, in whatever thread it runs
         closing(Journal(folder / "journal.db")) as letters,
         closing(open_store(folder / "store")) as store,
     ):
@@ -117,7 +118,7 @@ def path(
             now_ms=lambda: NOW_MS,
             lines=lines,
         )
-        loop = Loop(journal, [forwarder], rows=rows, retry_s=(0.01, 0.1))
+        loop = Loop(read, [forwarder], rows=rows, retry_s=(0.01, 0.1))
         with closing(forwarder):
             key = feed_key(journal.name, whose, "journal")
             yield Ground(folder, journal, store, letters, state, forwarder, loop, server, key)

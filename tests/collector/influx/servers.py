@@ -8,6 +8,7 @@ organisation) and BALISE_TEST_INFLUX2_ORG.
 from __future__ import annotations
 
 import atexit
+import json
 import os
 import re
 import shutil
@@ -22,6 +23,7 @@ from pathlib import Path
 from balise_collector.store import Unavailable
 from balise_collector.store.influx.http import Http
 from balise_collector.store.influx.server import Server
+from balise_collector.store.influx.setup import SHARD_S
 
 READY_S = 60.0  # a busy machine
 
@@ -122,7 +124,18 @@ def influx2(database: str = "balise") -> Server | None:
     if not url:
         return None
     token, org = os.environ["BALISE_TEST_INFLUX2_TOKEN"], os.environ["BALISE_TEST_INFLUX2_ORG"]
-    return Server(url=url, database=database, org=org, credential=token)
+    server = Server(url=url, database=database, org=org, credential=token)
+    atexit.register(_sweep, server)
+    return server
+
+
+def _sweep(server: Server) -> None:
+    """Nothing of a test stays on a server that is somebody's."""
+    with closing(Http(server)) as http:
+        for retention in SHARD_S:
+            found = http.ask("GET", "/api/v2/buckets", {"org": server.org, "name": server.bucket(retention)})
+            for bucket in json.loads(found.body).get("buckets", []):
+                http.ask("DELETE", f"/api/v2/buckets/{bucket['id']}", {})
 
 
 def servers(database: str) -> dict[str, Server]:

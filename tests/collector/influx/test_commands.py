@@ -159,7 +159,10 @@ def test_a_refused_line_is_shown_with_influxdb_s_words_and_is_not_read_as_a_mess
     probe, words, line = shown.output.splitlines()
     assert probe == "probe    probe0009"
     assert "field type conflict" in words
-    assert line == f'line     web,building=b1,home=home0009,pon=p1,probe=probe0009 outcome="ok",dns_ms=1.5 {NOW_MS}'
+    assert (
+        line
+        == f'line     web,building=b1,home=home0009,pon=p1,probe=probe0009,target=- outcome="ok",dns_ms=1.5 {NOW_MS}'
+    )
     replayed = CliRunner().invoke(dead_letters.app, ["replay", "--data", str(ground.folder)])
     assert replayed.output.splitlines() == [
         "Lines that InfluxDB refused are in the store: balise influx rewind --since DATE sends them again"

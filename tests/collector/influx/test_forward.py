@@ -101,7 +101,7 @@ def test_series_are_as_many_as_homes_times_measurements_whatever_was_measured(gr
         answers = asking.all(["SHOW SERIES", 'SHOW SERIES FROM "state"."platform"', "SHOW TAG KEYS"])
         homes, platform, keys = ({row[0] for rows in found for row in rows["values"]} for found in answers)
     assert len(homes - platform) == 4 * 7
-    assert platform == {"platform,probe=collector,target=ingest"}
+    assert platform == {"platform,building=-,home=-,pon=-,probe=collector,target=ingest"}
     assert keys == {"building", "home", "pon", "probe", "target"}
 
 

@@ -192,14 +192,14 @@ def test_every_class_of_the_catalogue_has_a_policy() -> None:
 def kept_hours(admin: Server) -> dict[str, int]:
     """By policy, as the server tells."""
     if admin.org:
-        with closing(Http(admin)) as http:
-            answer = http.ask("GET", "/api/v2/buckets", {"org": admin.org, "limit": "100"})
-        found = {one["name"]: one["retentionRules"] for one in json.loads(answer.body)["buckets"]}
-        ours = {name: rules for name, rules in found.items() if name.partition("/")[0] == admin.database}
-        return {
-            name.partition("/")[2] or "autogen": rules[0]["everySeconds"] // 3600 if rules else 0
-            for name, rules in ours.items()
-        }
+        return {influx.policy(retention): bucket_hours(admin, admin.bucket(retention)) for retention in SHARD_S}
     with closing(Asking(admin)) as asking:
         rows = asking.all([f'SHOW RETENTION POLICIES ON "{admin.database}"'])[0][0]
     return {row[0]: int(row[1].partition("h")[0]) if "h" in row[1] else 0 for row in rows["values"]}
+
+
+def bucket_hours(admin: Server, name: str) -> int:
+    with closing(Http(admin)) as http:
+        answer = http.ask("GET", "/api/v2/buckets", {"org": admin.org, "name": name})
+    (bucket,) = json.loads(answer.body)["buckets"]
+    return sum(rule["everySeconds"] for rule in bucket["retentionRules"]) // 3600

@@ -20,6 +20,7 @@ import pytest
 from balise_collector.store import Unavailable
 from balise_collector.store.influx import posting
 from balise_collector.store.influx.http import Http
+from balise_collector.store.influx.lines import NONE
 from balise_collector.store.influx.posting import open_post
 from balise_collector.store.influx.server import Server
 from tests.collector.influx.ground import Ground, fill, path, points
@@ -60,7 +61,7 @@ def samples(server: Server, name: str) -> dict[tuple[str, str, int], float]:
     found: dict[tuple[str, str, int], float] = {}
     for line in answer.body.splitlines():
         series = json.loads(line)
-        whose = (series["metric"]["probe"], series["metric"].get("target", ""))
+        whose = (series["metric"]["probe"], series["metric"]["target"].replace(NONE, ""))
         for ts_ms, value in zip(series["timestamps"], series["values"], strict=True):
             assert (*whose, ts_ms) not in found
             found[(*whose, ts_ms)] = value
@@ -94,7 +95,7 @@ def is_there(server: Server, name: str, there: dict[tuple[str, str, int], float]
 
 def test_compressed_lines_arrive_too(victoria: Server) -> None:
     now_ms = time.time_ns() // 1_000_000
-    lines = [f"gzip,probe=p lost={n}i {now_ms + n}" for n in range(1_000)]
+    lines = [f"gzip,probe=p,target=- lost={n}i {now_ms + n}" for n in range(1_000)]
     with closing(open_post(victoria, zipped=True)) as post:
         post.post("raw_90d", "\n".join(lines).encode())
     until(lambda: is_there(victoria, "gzip_lost", {("p", "", now_ms + n): float(n) for n in range(1_000)}))

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 from balise_agent.contract import Value
 from balise_collector.store import Unavailable
 from balise_collector.store.influx.http import Http, words
-from balise_collector.store.influx.lines import OUTCOME, REASON, TAGS, field_of
+from balise_collector.store.influx.lines import NONE, OUTCOME, REASON, TAGS, field_of
 from balise_collector.store.influx.server import Server
 from balise_collector.store.points import Point
 
@@ -100,7 +100,7 @@ def points(series: dict[str, Any]) -> Iterator[Point]:
             kind=kind,
             reason=row[place[REASON]] if kind != "ok" and REASON in place else None,
             fields={name: read(row[at]) for at, name, read in fields if row[at] is not None},
-            **{name: value or "" for name, value in tags.items()},
+            **{name: "" if value in (None, NONE) else value for name, value in tags.items()},
         )
 
 

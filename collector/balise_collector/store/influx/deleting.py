@@ -14,7 +14,7 @@ from balise_agent.catalogue import CATALOGUE
 from balise_collector.store import Unavailable
 from balise_collector.store.influx.asking import Asking, identifier
 from balise_collector.store.influx.http import Http
-from balise_collector.store.influx.lines import MAX_MS
+from balise_collector.store.influx.lines import MAX_MS, NONE
 from balise_collector.store.influx.reader import where
 from balise_collector.store.influx.server import Server
 
@@ -58,7 +58,10 @@ class _Api2:
 
     def delete(self, measurement: str, tags: dict[str, str], start_ms: int, end_ms: int) -> None:
         bucket = self._server.bucket(CATALOGUE[measurement].retention)
-        equal = [f"_measurement={_quoted(measurement)}", *(f"{name}={_quoted(value)}" for name, value in tags.items())]
+        equal = [
+            f"_measurement={_quoted(measurement)}",
+            *(f"{name}={_quoted(value or NONE)}" for name, value in tags.items()),
+        ]
         start, stop = _written(max(0, start_ms) * _NS), _written(min(end_ms, MAX_MS) * _NS - 1)
         body = json.dumps({"start": start, "stop": stop, "predicate": " AND ".join(equal)}).encode()
         params = {"org": self._server.org, "bucket": bucket}

@@ -1,10 +1,11 @@
 """How is a point said in InfluxDB's line protocol?
 
-`reach,home=h1,probe=p1,target=gw outcome="ok",sent=6i,window_s=60.0 1728000000000`, dates in ms.
+`host,building=b1,home=h1,pon=p1,probe=x1,target=- outcome="ok",uptime_s=6i,cpu_pct=60.0 1728000000000`, dates in ms.
 
 Rule 1: a field's type in InfluxDB is for ever, and the first to come decides. A field of the catalogue with the
 catalogue's type has its own name; any other is `name:type`, so that no value of ours ever meets another type.
-Rule 2: what the protocol cannot carry is refused here, by ValueError, before anything is sent.
+Rule 2: every point has all five tags, `-` where it has no value: a deletion of 2.x cannot name a tag that is absent.
+Rule 3: what the protocol cannot carry is refused here, by ValueError, before anything is sent.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from balise_agent.contract import Value
 from balise_collector.store.points import Point
 
 TAGS = ("building", "home", "pon", "probe", "target")
+NONE = "-"  # no home, label or code is called so
 OUTCOME, REASON = "outcome", "reason"
 MAX_MS = (2**63 - 2) // 1_000_000  # InfluxDB counts ns in 64 bits: the year 2262
 
@@ -66,7 +68,7 @@ class Encoder:
             self._heads.clear()
             self._known = 0
         tags = zip(TAGS, (*whose, target), strict=True)
-        said = (f",{name}={_tag(name, value)}" for name, value in tags if value)
+        said = (f",{name}={_tag(name, value)}" for name, value in tags)
         found = self.heads(whose)[measurement, target] = f"{_name(measurement)}{''.join(said)}"
         self._known += 1
         return found
@@ -141,9 +143,9 @@ def _text(value: str) -> str:
 
 def _tag(name: str, value: str) -> str:
     """The protocol has no way to say a backslash before what it escapes, nor a line feed."""
-    if "\\" in value or not value.isprintable():
+    if value == NONE or "\\" in value or not value.isprintable():
         raise ValueError(f"{name} {value!r}: InfluxDB has no word for it")
-    return "".join(_escaped(value))
+    return "".join(_escaped(value)) or NONE
 
 
 def _escaped(value: str) -> Iterator[str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from balise_agent.catalogue import CATALOGUE
 from balise_collector.store.influx import asking
 from balise_collector.store.influx.asking import Asking, Rows, identifier, text
-from balise_collector.store.influx.lines import MAX_MS, OUTCOME, TAGS
+from balise_collector.store.influx.lines import MAX_MS, NONE, OUTCOME, TAGS
 from balise_collector.store.influx.server import Server, policy
 from balise_collector.store.influx.state import cursor_of
 from balise_collector.store.points import Point, Series
@@ -109,9 +109,9 @@ def select(what: str, measurement: str, condition: str, ending: str = "") -> str
 
 
 def where(tags: dict[str, str], start_ms: int, end_ms: int) -> str:
-    """A condition in InfluxQL; an empty tag is an absent one."""
+    """A condition in InfluxQL."""
     low, high = max(0, start_ms), min(end_ms, MAX_MS)
-    parts = [f"{identifier(name)} = {text(value)}" for name, value in tags.items()]
+    parts = [f"{identifier(name)} = {text(value or NONE)}" for name, value in tags.items()]
     return " AND ".join([*parts, f"time >= {low}ms", f"time < {high}ms"])
 
 
