@@ -202,4 +202,4 @@ def bucket_hours(admin: Server, name: str) -> int:
     with closing(Http(admin)) as http:
         answer = http.ask("GET", "/api/v2/buckets", {"org": admin.org, "name": name})
     (bucket,) = json.loads(answer.body)["buckets"]
-    return sum(rule["everySeconds"] for rule in bucket["retentionRules"]) // 3600
+    return int(sum(rule["everySeconds"] for rule in bucket["retentionRules"])) // 3600
