@@ -8,6 +8,11 @@ AF = field("af", "int", "1", "address family used: 4 or 6")
 ROLE = field("role", "str", "", "where the target stands: operator (inside its network) or offnet")
 _RETRYAFTER = field("retry_after_s", "int", "s", "skipped(server_busy): when the target can be asked again")
 STATUS = field("status", "int", "1", "failed(http_status): the target's HTTP status code")
+GATE = (
+    field("gate", "str", "", "idle: the line was not in use; unknown: counters did not tell; absent: nobody looked"),
+    field("gate_by", "str", "", "box, wan (the agent lives in the box), rtt (round trips hint at it)"),
+    field("cause", "str", "", "plan, campaign or demand; absent: by hand on the probe"),
+)
 
 THROUGHPUT = Measurement(
     name="throughput",
@@ -33,6 +38,7 @@ THROUGHPUT = Measurement(
         ),
         _RETRYAFTER,
         STATUS,
+        *GATE,
         *each_way(
             ("bps", "int", "bit/s", "TCP payload at the receiver over the window, all streams, WAY"),
             ("p5_bps", "int", "bit/s", "5th percentile of its 100 ms rates, WAY"),
@@ -64,6 +70,7 @@ LOADED = Measurement(
         field("rpm_method", "str", "", "how round trips were measured: icmp or stamp; rpm is over the 95 % fastest"),
         _RETRYAFTER,
         STATUS,
+        *GATE,
         *each_way(
             ("loaded_p50_us", "int", "us", "median round trip under load WAY"),
             ("loaded_p95_us", "int", "us", "95th percentile of the round trip under load WAY"),
