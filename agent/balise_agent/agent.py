@@ -35,6 +35,7 @@ from balise_agent.outbox import Message, Outbox
 from balise_agent.outbox_thread import RETRY_S, OutboxThread
 from balise_agent.probes import PROBES
 from balise_agent.probes.context import Context
+from balise_agent.probes.line import open_line
 from balise_agent.runner import LineLock, Runner, until
 from balise_agent.uplink import (
     WINDOW,
@@ -111,6 +112,13 @@ class Agent:
 
     def _start_parts(self, outbox: Outbox) -> None:
         self._outbox = outbox
+        self._watched = open_line(
+            state_dir=self._config.state_dir,
+            boot=self._identity.boot,
+            now_bt_ms=self._clock.bt_ms,
+            wall_ms=self._clock.wall_ms,
+            clock_ok=self._clock.synchronised,
+        )
         self._state, problems = remote_config.load(self._config.state_dir)
         self._writer = Writer(
             self._outbox,
@@ -147,7 +155,8 @@ class Agent:
         await asyncio.wait([runner], timeout=PROBES_END_S)
         await self._orders.end()
         self._say("stopped", self._version)
-        for step in (self._writer.close, self._last_words, self._writer.flush, self._hang_up, self._shut):
+        steps = (self._writer.close, self._keep_line, self._last_words, self._writer.flush, self._hang_up, self._shut)
+        for step in steps:
             try:
                 await step()
             except Exception as exc:  # noqa: BLE001 - the steps after it are to be done too
@@ -167,6 +176,11 @@ class Agent:
                 while self._online and not self._delivery.is_idle():
                     self._pump_due.clear()
                     await self._pump_due.wait()
+
+    async def _keep_line(self) -> None:
+        """What it watched goes on at the next start; without consent there is nothing to go on with."""
+        if self._state.consent:
+            await asyncio.to_thread(self._watched.save)
 
     async def _hang_up(self) -> None:
         await asyncio.to_thread(self._uplink.stop, GOODBYE_S)
@@ -305,6 +319,7 @@ class Agent:
     async def _erase(self) -> None:
         await self._orders.end()
         await self._runner.settled()
+        self._watched.forget()
         await self._writer.erase()
         self._delivery.reset(time.monotonic())
         log.info("erased")
@@ -341,6 +356,7 @@ class Agent:
             rows_waiting=lambda: self._writer.rows_waiting,
             clock_ok=self._clock.synchronised,
             state_dir=self._config.state_dir,
+            line=self._watched,
         )
 
     def _presence(self) -> Presence:

@@ -43,7 +43,7 @@ def test_each_bad_file_has_its_message() -> None:
 def test_the_example_is_valid() -> None:
     config = load(EXAMPLE)
     assert is_probe_id(config.probe.id)
-    assert [target.label for target in config.probes["reach"].targets] == ["gw", "op"]
+    assert [target.label for target in config.probes["reach"].targets] == ["gw", "op", "any1", "any2"]
     assert config.state_dir == Path("/var/lib/balise-agent")
 
 

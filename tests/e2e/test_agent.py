@@ -40,7 +40,8 @@ from balise_collector.store.chunks import open_reader
 from tests.brokers import PATIENCE_S, Listener, Mosquitto, until
 
 ID = "k3v9q2xa7m"
-MEASURED = set(PROBES)
+WATCHED = {"alive", "avail", "outage", "path", "link"}  # what the ladder says, beside the windows of reach
+MEASURED = set(PROBES) | WATCHED
 FAR_MS = 2**43
 
 
@@ -232,9 +233,10 @@ def test_a_withdrawn_consent_ends_measuring_and_erases_what_waits(world: World) 
     with Directory(sqlite_url(world.programs.data)) as directory:
         (home,) = (at.home for at in directory.assignments() if at.probe == agent.probe)
     world.balise("homes", "withdraw", home)
-    withdrawn_ms = now_ms()
     log = world.programs.log(agent.name)
     until(lambda: "info erased" in log.read_text(), "the erasure")
+    withdrawn_ms = now_ms()
+    assert not (agent.outbox.parent / "line.json").exists()
     measured = Counter(name for name, _ in witnessed(agent) if name in MEASURED)
     assert not MEASURED & set(_held(agent.outbox))
     world.end(agent)
@@ -243,6 +245,21 @@ def test_a_withdrawn_consent_ends_measuring_and_erases_what_waits(world: World) 
     let_pass(2.5)  # more than one of its windows
     assert Counter(name for name, _ in witnessed(agent) if name in MEASURED) == measured
     assert [point for point in world.stored(agent, *MEASURED) if point.ts_ms > withdrawn_ms] == []
+
+
+def test_the_line_is_watched_and_a_killed_agent_goes_on_with_what_it_knew(world: World) -> None:
+    agent = world.agent()
+    until(lambda: world.stored(agent, "path"), "the way was traced")
+    (mark, *_), (way, *_) = world.stored(agent, "alive"), world.stored(agent, "path")
+    assert mark.fields["state"] in ("up", "unsure")
+    assert way.fields["hops"] == 1
+    kept = agent.outbox.parent / "line.json"
+    until(kept.exists, "its book is on disk")
+    world.end(agent, signal.SIGKILL)
+    world.programs.start_agent(agent)
+    until(lambda: len(world.stored(agent, "alive")) == 2, "it watches again")
+    world.end(agent)
+    assert '"answered":["' in kept.read_text()
 
 
 def test_sigterm_and_kills_lose_nothing_and_the_next_start_goes_on(world: World) -> None:

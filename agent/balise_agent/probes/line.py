@@ -4,7 +4,7 @@ The shell around `ladder` and `outage`: the echoes of each window report here (`
 (carrier, neighbour, name, page) are asked here, and what must outlive the agent is written here.
 
 Rule 1: one `Line` an agent; windows come and go, and time between them is unknown.
-Rule 2: what is to be told is on disk until it was handed over; told twice it has the same id.
+Rule 2: what is to be told is on disk until the window after it was handed over; told twice it has the same id or hour.
 Rule 3: the file holds addresses (the learned hop, the peers'): it never leaves the probe, and `forget` removes it.
 """
 
@@ -15,6 +15,7 @@ import hashlib
 import json
 import logging
 import random
+import threading
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -43,6 +44,9 @@ SILENT_HOP = 0.1  # of its echoes answered
 
 FILE = "line.json"
 ISP = "isp1"
+
+_TOLD_TWICE = ("outage", "avail")
+"""Their id or hour says that they are the same; a kill right after they were handed over must not lose them."""
 
 Ask = Callable[[], Awaitable[bool]]
 
@@ -127,6 +131,7 @@ class Line:
         self.now_ms, self._wall_ms, self._clock_ok = now_bt_ms, wall_ms, clock_ok
         self.wakes: set[asyncio.Event] = set()
         self._attending = asyncio.Lock()
+        self._disk, self._life = threading.Lock(), 0
         self._start(_read(file))
 
     def _start(self, kept: Mapping[str, Any]) -> None:
@@ -141,6 +146,7 @@ class Line:
             if (address := literal(str(known))) is not None:
                 self._addresses[host] = address
         self._unsaid = [_from_raw(raw, self._boot, now_ms) for raw in kept.get("unsaid", ())]
+        self._handed: list[Record] = []  # a window ago: by now the outbox has them on disk
         self._reading = Reading(at_ms=now_ms, state="unsure", since_ms=now_ms)
         self._seen_ms = self._saved_ms = now_ms
         self._alive_ms = self._link_ms = -LINK_MS
@@ -180,18 +186,22 @@ class Line:
             self._alive_ms = now_ms
             self._say("alive", self._mark())
         said, self._unsaid = self._unsaid, []
+        self._handed = [record for record in said if record.measurement in _TOLD_TWICE]
         if said:
             self._dirty.set()
         return said
 
     def forget(self) -> None:
         """The home no longer agrees to being measured: nothing seen stays."""
-        durable_file.remove(self._file)
+        with self._disk:  # a thread may be writing what was seen before
+            self._life += 1
+            durable_file.remove(self._file)
         self._start({})
 
     def save(self) -> None:
         """Writes what must outlive the agent, now."""
-        _write(self._file, self._kept())
+        self._handed = []
+        self._write(self._kept(), self._life)
 
     # what `Watch` tells
 
@@ -403,7 +413,16 @@ class Line:
             await self._dirty.wait()
             self._dirty.clear()
             self._saved_ms = self.now_ms()
-            await asyncio.to_thread(_write, self._file, self._kept())  # a card takes a second and more for a sync
+            await asyncio.to_thread(self._write, self._kept(), self._life)  # a card takes a second and more for a sync
+
+    def _write(self, data: bytes, life: int) -> None:
+        with self._disk:
+            if life != self._life:
+                return
+            try:
+                durable_file.replace(self._file, data)
+            except OSError as exc:
+                log.warning("line_not_kept", extra={"why": exc.strerror})
 
     def _kept(self) -> bytes:
         kept = {
@@ -412,7 +431,7 @@ class Line:
             "hop": self._learned.host,
             "hop_gateway": self._learned.gateway,
             "peers": {host: address.host for host, address in self._addresses.items()},
-            "unsaid": [_to_raw(record, self._boot) for record in self._unsaid],
+            "unsaid": [_to_raw(record, self._boot) for record in (*self._handed, *self._unsaid)],
         }
         body = json.dumps(kept, separators=(",", ":")).encode()
         return hashlib.sha256(body).hexdigest().encode() + b"\n" + body
@@ -462,13 +481,6 @@ def _read(file: Path) -> Mapping[str, Any]:
         return {}
     kept: Mapping[str, Any] = json.loads(body)
     return kept
-
-
-def _write(file: Path, data: bytes) -> None:
-    try:
-        durable_file.replace(file, data)
-    except OSError as exc:
-        log.warning("line_not_kept", extra={"why": exc.strerror})
 
 
 def _to_raw(record: Record, boot: str) -> dict[str, Any]:

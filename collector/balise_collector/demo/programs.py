@@ -226,6 +226,12 @@ id = "{agent.probe}"
 
 [reach]
 interval_s = 2
+dns_host = "127.0.0.1"
+dns_port = {ports.dns}
+dns_name = "{ZONE}"
+dns_every_s = 2
+web_url = "http://127.0.0.1:{ports.http}/ping"
+web_every_s = 5
 targets = [
   {{ label = "op", host = "127.0.0.1", method = "stamp", port = {ports.udp}, every_s = 0.2 }},
   {{ label = "gw", host = "127.0.0.1", method = "icmp", every_s = 0.5 }},
