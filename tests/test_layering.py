@@ -59,7 +59,9 @@ collector.migrations |  | *
 collector.directory | contract collector.placement collector.migrations | *
 collector.homes_csv | contract collector.directory | *
 collector.fleet | contract collector.directory | *
-collector.judge | contract collector.stats collector.directory | *
+collector.judge | contract collector.store | *
+collector.judging | contract collector.judge collector.store collector.journal collector.journal_rows \
+collector.consumers collector.wire collector.directory | *
 collector.diagnosis | contract collector.judge | *
 collector.web | contract collector.diagnosis collector.judge collector.fleet collector.directory | *
 collector.report | contract collector.stats collector.directory | *

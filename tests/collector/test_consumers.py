@@ -95,7 +95,7 @@ def test_what_is_derived_comes_into_the_store_as_well(journal: Journal, store: S
         journal.derive("platform", {"part": "ingest", "home": "home0001", "zone": "z"}, NOW, {"rows": 3})
     Loop(journal, [StoreConsumer(store=store, journal=journal.name)]).drain()
     (point,) = store.read("home0001", "platform", None, 0, NOW + 1)
-    assert (point.target, point.probe, point.fields) == ("ingest:z", "collector", {"rows": 3})
+    assert (point.target, point.probe, point.fields) == ("ingest:z", "collector.home0001", {"rows": 3})
 
 
 def test_a_cursor_is_of_one_journal_and_another_file_is_read_from_its_start(tmp_path: Path, store: Store) -> None:
