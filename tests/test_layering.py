@@ -33,7 +33,8 @@ agent.signature | contract | cryptography
 agent.remote_config | contract agent.config agent.probes agent.settings agent.signature |
 agent.commands | contract agent.signature |
 agent.enrol | contract agent.identity | cryptography
-agent.outbox agent.outbox_rows agent.salvage | contract agent.clock |
+agent.civil agent.budget agent.heavy_plan | contract agent.net |
+agent.outbox agent.outbox_rows agent.outbox_budget agent.salvage | contract agent.clock agent.budget agent.heavy_plan |
 agent.delivery | contract agent.outbox |
 agent.uplink | contract agent.clock agent.identity agent.outbox | paho
 agent.doctor agent.doctor_texts | agent | paho psutil

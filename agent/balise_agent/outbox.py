@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from balise_agent import durable_file, sqlite_file
+from balise_agent import durable_file, outbox_budget, sqlite_file
 from balise_agent.catalogue import CATALOGUE, Retention
 from balise_agent.clock import Clock, offset_ms
 from balise_agent.codec import deflate, encode_body, inflate
@@ -138,6 +138,7 @@ class Outbox:
         self._db.execute("PRAGMA secure_delete = ON")
         with self._transaction():
             self._db.execute("DELETE FROM pending")
+            self._db.execute("DELETE FROM budget")
             self._drop(list(rows(self._db, "1")), "erased")
         self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._db.execute("PRAGMA incremental_vacuum")
@@ -165,7 +166,16 @@ class Outbox:
         if self._off is not None:
             self.put("last_known_ms", str(self._off + self._clock.bt_ms()))
 
+    def keep_ledger(self, ledger: outbox_budget.Ledger) -> None:
+        """Keeps what tests have cost, across restarts."""
+        with self._db:
+            outbox_budget.write(self._db, ledger)
+
     # reading
+
+    def ledger(self) -> outbox_budget.Ledger:
+        """What tests have cost."""
+        return outbox_budget.read(self._db)
 
     def waiting(self, after_id: int, limit: int) -> list[Message]:
         """Dated messages not acked, with ids above ``after_id``, in order. A damaged row is dropped here, with its
