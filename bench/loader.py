@@ -28,6 +28,7 @@ from bench.messages import packet, text, varint
 
 CONNECT_TIMEOUT_S = 20.0
 KEEPALIVE_S = 40
+_JOIN_S = 0.02  # how soon a session that has opened begins
 
 _CONNACK, _PUBLISH, _PUBACK, _SUBACK = 0x20, 0x30, 0x40, 0x90
 _PINGREQ = packet(0xC0, b"")
@@ -89,7 +90,7 @@ class Session:
 
 def connect(address: tuple[str, int], passwords: Mapping[str, str], tls: ssl.SSLContext | None = None) -> list[Session]:
     """Opens all sessions, one after the other; each is subscribed and has said that it is online."""
-    return [_open(address, probe, password, tls) for probe, password in passwords.items()]
+    return [open_one(address, probe, password, tls) for probe, password in passwords.items()]
 
 
 def close(sessions: Sequence[Session]) -> None:
@@ -99,20 +100,32 @@ def close(sessions: Sequence[Session]) -> None:
         session.sock.close()
 
 
-def pour(sessions: Sequence[Session], *, acks: bool, until_s: float) -> float:
+def pour(
+    sessions: Sequence[Session],
+    *,
+    acks: bool,
+    until_s: float,
+    joining: Callable[[], Sequence[Session] | None] = lambda: None,
+) -> float:
     """Sends all that the sessions hold, as fast as windows open; returns when nothing is in flight: the monotonic time.
 
-    ``acks``: the collector's acks open the window, else the broker's PUBACKs. TimeoutError: not all came until then.
+    ``acks``: the collector's acks open the window, else the broker's PUBACKs. ``joining``: sessions that have opened
+    since it was asked last; None: no more will. TimeoutError: not all came until then.
     """
     hear = _hear_acks if acks else _hear_pubacks
     poll, by_fd = _watch(sessions)
     open_sessions = {session for session in sessions if session.unsent}
     for session in sessions:
         session.fill()
-    while open_sessions:
-        ready = poll.poll(1.0)
+    while (joined := joining()) is not None or open_sessions:
+        for session in joined or ():
+            poll.register(session.sock, select.EPOLLIN)
+            by_fd[session.sock.fileno()] = session
+            open_sessions.add(session)
+            session.fill()
+        ready = poll.poll(_JOIN_S if joined is not None else 1.0)
         if time.monotonic() > until_s:
-            raise TimeoutError(f"{sum(s.in_flight + len(s.unsent) for s in sessions)} messages not acknowledged")
+            raise TimeoutError(f"{sum(s.in_flight + len(s.unsent) for s in open_sessions)} messages not acknowledged")
         for fd, _ in ready:
             session = by_fd[fd]
             for first, rest in session.packets():
@@ -201,7 +214,8 @@ def _watch(sessions: Sequence[Session]) -> tuple[select.epoll, dict[int, Session
     return poll, {session.sock.fileno(): session for session in sessions}
 
 
-def _open(address: tuple[str, int], probe: str, password: str, tls: ssl.SSLContext | None) -> Session:
+def open_one(address: tuple[str, int], probe: str, password: str, tls: ssl.SSLContext | None) -> Session:
+    """Subscribed, and has said that it is online. OSError: it cannot be opened."""
     sock = socket.create_connection(address, CONNECT_TIMEOUT_S)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if tls is not None:
