@@ -68,7 +68,7 @@ collector.web | contract collector.diagnosis collector.judge collector.fleet col
 collector.report | contract collector.stats collector.directory | *
 collector.grafana | contract | *
 collector.target | agent.net.stamp agent.net.dnsmsg agent.net.rtp agent.net.throughput | *
-collector.town | contract agent.outbox agent.uplink | *
+collector.town | contract collector.store | *
 """
 
 
