@@ -27,7 +27,8 @@ agent.probes | contract agent.net agent.settings agent.ladder agent.outage | psu
 agent.ladder agent.outage | contract |
 agent.clock | contract |
 agent.config | contract agent.probes agent.settings |
-agent.plan agent.gate agent.runner | contract agent.probes agent.clock agent.config |
+agent.plan agent.runner | contract agent.probes agent.clock agent.config |
+agent.gate | contract agent.budget |
 agent.identity | contract agent.config agent.settings |
 agent.signature | contract | cryptography
 agent.remote_config | contract agent.config agent.probes agent.settings agent.signature |

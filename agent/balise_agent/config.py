@@ -20,6 +20,8 @@ from balise_agent.probes import PROBES
 
 _PATH = {"pattern": r"[^\x00-\x1f]{1,1024}", "allowed": "a path"}
 _HOST = {"pattern": r"[A-Za-z0-9_.:%-]{1,253}", "allowed": "a host name or an address"}
+_DATE = {"pattern": r"20[0-9]{2}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])", "allowed": "a date like 2026-11-24"}
+_MOST_BYTES = 10**13
 _KEY = {"pattern": r"[A-Za-z0-9_-]{43}=?", "allowed": "an Ed25519 public key, 32 bytes in base64url"}
 
 BATCH_S = {"normal": 60.0, "eco": 300.0}
@@ -65,12 +67,24 @@ class ProbeSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HeavySettings:
+    """``[heavy]``: tests that fill the line, by plan. ``campaign_from``: first of seven days with one each hour of
+    18-24 h; ``day_bytes``, ``month_bytes``: most that they move, instead of twice what the plan needs."""
+
+    enabled: bool = settings.flag(True)
+    campaign_from: str | None = settings.text(None, **_DATE)
+    day_bytes: int | None = settings.number(None, low=0, high=_MOST_BYTES, unit="bytes")
+    month_bytes: int | None = settings.number(None, low=0, high=_MOST_BYTES, unit="bytes")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AgentConfig:
     """All of it. ``probes``: the settings of each of `PROBES` by its name."""
 
     agent: AgentSettings = AgentSettings()
     broker: BrokerSettings
     probe: ProbeSettings
+    heavy: HeavySettings = HeavySettings()
     probes: Mapping[str, Any] = field(default_factory=lambda: {name: p.settings() for name, p in PROBES.items()})
 
     @property
@@ -118,6 +132,7 @@ def parse(text: str) -> AgentConfig | tuple[str, ...]:
 def from_tables(raw: Mapping[str, Any]) -> AgentConfig | tuple[str, ...]:
     """A configuration from its tables by name, or every fault of them."""
     classes: dict[str, type[Any]] = {"agent": AgentSettings, "broker": BrokerSettings, "probe": ProbeSettings}
+    classes["heavy"] = HeavySettings
     classes |= {name: probe.settings for name, probe in PROBES.items()}
     unknown = [name for name in raw if name not in classes]
     faults = [f"{name}: unknown table; known are {', '.join(classes)}" for name in unknown]
@@ -134,12 +149,14 @@ def from_tables(raw: Mapping[str, Any]) -> AgentConfig | tuple[str, ...]:
     if faults:
         return tuple(faults)
     probes = {name: built[name] for name in PROBES}
-    return AgentConfig(agent=built["agent"], broker=built["broker"], probe=built["probe"], probes=probes)
+    parts = {name: built[name] for name in ("agent", "broker", "probe", "heavy")}
+    return AgentConfig(**parts, probes=probes)
 
 
 def to_tables(config: AgentConfig) -> dict[str, dict[str, Any]]:
     """The tables that `from_tables` would make it from; a secret stays one."""
-    parts = {"agent": config.agent, "broker": config.broker, "probe": config.probe, **config.probes}
+    parts = {"agent": config.agent, "broker": config.broker, "probe": config.probe, "heavy": config.heavy}
+    parts |= config.probes
     return {name: settings.as_table(part) for name, part in parts.items()}
 
 

@@ -1,8 +1,9 @@
 """Which configuration of the operator is in force, and has it proven itself?
 
-A retained configuration is laid over the local file: ``plan`` is ``{"batch_s": s, "mode": m, "<probe>": {settings}}``,
-``targets`` is ``{"<probe>": [peers]}``; what is not in it keeps the local file's value. Broker, identity and the place
-of files are the local file's alone.
+A retained configuration is laid over the local file: ``plan`` is ``{"batch_s": s, "mode": m, "heavy": {settings},
+"<probe>": {settings}}``, ``targets`` is ``{"<probe>": [peers]}``; ``contract`` and ``token`` are the throughput
+probes'; what is not in it keeps the local file's value. Broker, identity and the place of files are the local file's
+alone.
 
 Rule 1: one that does not validate is refused whole, with all its faults.
 Rule 2: one that does is on trial until a message sealed under it is acknowledged; after `TRIAL_S` without, the probe
@@ -20,12 +21,16 @@ from typing import Any, TypeVar
 
 from balise_agent import durable_file, settings
 from balise_agent.codec import decode_cmd, encode_config
-from balise_agent.config import AgentConfig, AgentSettings
+from balise_agent.config import AgentConfig, AgentSettings, HeavySettings
 from balise_agent.contract import MAX_TEXT, Config, Record
 from balise_agent.probes import PROBES
 from balise_agent.signature import is_signed
 
 T = TypeVar("T")
+
+_OF_A_CONTRACT = ("throughput", "loaded")
+_RATES = ("down_bps", "up_bps")
+_PEERS_OF = {"loaded": "throughput"}  # the same targets, where it has none of its own
 
 TRIAL_S = 600.0
 MOST_TRIALS = 3
@@ -123,7 +128,7 @@ Decision = tuple[State, tuple[Action, ...]]
 
 def apply(base: AgentConfig, remote: Config) -> AgentConfig | tuple[str, ...]:
     """The local configuration with the remote one laid over it, or every fault of the remote one."""
-    known = ("batch_s", "mode", *PROBES)
+    known = ("batch_s", "mode", "heavy", *PROBES)
     faults = [f"plan.{_name(k)}: unknown key; known are {', '.join(known)}" for k in remote.plan if k not in known]
     lists = {name: field for name, part in base.probes.items() if (field := _list_field(part))}
     faults += [
@@ -131,13 +136,15 @@ def apply(base: AgentConfig, remote: Config) -> AgentConfig | tuple[str, ...]:
     ]
     agent, wrong = _agent(base.agent, remote.plan)
     faults += wrong
+    heavy, wrong = _heavy(base.heavy, remote.plan.get("heavy", {}))
+    faults += wrong
     probes: dict[str, Any] = {}
     for name, part in base.probes.items():
         probes[name], wrong = _probe(name, part, lists.get(name), remote)
         faults += wrong
-    if faults or agent is None:
-        return tuple(faults)
-    return replace(base, agent=agent, probes=probes)
+    if faults or agent is None or heavy is None:
+        return tuple(dict.fromkeys(faults))  # the contract's are those of both probes
+    return replace(base, agent=agent, heavy=heavy, probes=probes)
 
 
 def decide(base: AgentConfig, state: State, event: Event, now_s: float) -> Decision:
@@ -247,17 +254,41 @@ def _agent(base: AgentSettings, plan: Mapping[str, Any]) -> tuple[AgentSettings 
     return settings.build(AgentSettings, settings.as_table(base) | given, "plan")
 
 
+def _heavy(base: HeavySettings, plan: Any) -> tuple[HeavySettings | None, list[str]]:
+    if not isinstance(plan, Mapping):
+        return None, ["plan.heavy: not a table"]
+    return settings.build(HeavySettings, settings.as_table(base) | dict(plan), "plan.heavy")
+
+
+def _granted(name: str, remote: Config) -> dict[str, Any]:
+    """What the contract and the token say of a probe that fills the line."""
+    if name not in _OF_A_CONTRACT:
+        return {}
+    rates = {f"contract_{way}": remote.contract[way] for way in _RATES if remote.contract.get(way) is not None}
+    return rates | ({"token": remote.token} if remote.token else {})
+
+
 def _probe(name: str, base: Any, list_field: str | None, remote: Config) -> tuple[Any, list[str]]:
     plan = remote.plan.get(name, {})
     if not isinstance(plan, Mapping):
         return None, [f"plan.{name}: not a table"]
     if list_field in plan:
         return None, [f"plan.{name}.{list_field}: unknown key; it is targets.{name}"]
-    table = settings.as_table(base) | dict(plan)
-    if list_field is not None and name in remote.targets:
-        table[list_field] = remote.targets[name]
+    table = settings.as_table(base) | _granted(name, remote) | dict(plan)
+    of = name if name in remote.targets else _PEERS_OF.get(name, name)
+    if list_field is not None and of in remote.targets:
+        table[list_field] = remote.targets[of]
     built, faults = settings.build(type(base), table, f"plan.{name}")
-    return built, [fault.replace(f"plan.{name}.{list_field}", f"targets.{name}", 1) for fault in faults]
+    said = {f"plan.{name}.{list_field}": f"targets.{of}"}
+    said |= {f"plan.{name}.contract_{way}": f"contract.{way}" for way in _RATES if f"contract_{way}" not in plan}
+    return built, [_renamed(fault, said) for fault in faults]
+
+
+def _renamed(fault: str, said: Mapping[str, str]) -> str:
+    """The fault with the path that its author knows."""
+    for path, known in said.items():
+        fault = fault.replace(path, known, 1)
+    return fault
 
 
 def _list_field(part: Any) -> str | None:

@@ -178,7 +178,7 @@ def test_run_tells_all_faults_of_its_configuration(tmp_path: Path, capsys: pytes
     path = configured(tmp_path, "[reach]\ninterval_s = 0\n[raech]\n")
     assert status("run", "--config", str(path)) == 2
     assert capsys.readouterr().err.splitlines() == [
-        "balise-agent: raech: unknown table; known are agent, broker, probe, " + ", ".join(PROBES),
+        "balise-agent: raech: unknown table; known are agent, broker, probe, heavy, " + ", ".join(PROBES),
         "balise-agent: reach.interval_s: 0 is not within 1-3600 s",
     ]
 

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from balise_agent import codec, remote_config
 from balise_agent.config import AgentConfig, parse
 from balise_agent.contract import Command, Config
+from balise_agent.probes import PROBES
 from balise_agent.probes.dns import DnsSettings
 from balise_agent.probes.reach import ReachTarget
 from balise_agent.remote_config import (
@@ -132,7 +133,40 @@ def test_who_the_probe_is_and_its_broker_are_the_local_files() -> None:
     assert (config.broker, config.probe, config.agent.state_dir) == (BASE.broker, BASE.probe, BASE.agent.state_dir)
 
 
+def test_contract_and_token_are_those_of_the_tests_that_fill_the_line() -> None:
+    targets = {"throughput": [{"label": "op", "url": "http://127.0.0.1:8080"}]}
+    contract = {"down_bps": 10_000_000, "up_bps": 5_000_000, "since": "2026"}
+    config = applied(Config(version=1, contract=contract, token="pon.light.1.seal", targets=targets))
+    for name in ("throughput", "loaded"):
+        part = config.probes[name]
+        assert (part.contract_down_bps, part.contract_up_bps) == (10e6, 5e6)
+        assert part.token.reveal() == "pon.light.1.seal"
+        assert [target.label for target in part.targets] == ["op"]
+    assert config.probes["reach"] == BASE.probes["reach"]
+    assert applied(Config(version=2, targets=targets)).probes["throughput"].token is None
+
+
+def test_what_the_plan_says_of_a_probe_counts_before_its_contract() -> None:
+    config = Config(version=1, contract={"down_bps": 10e6}, plan={"throughput": {"contract_down_bps": 5}})
+    assert applied(config).probes["throughput"].contract_down_bps == 5
+    assert applied(config).probes["loaded"].contract_down_bps == 10e6
+
+
+def test_a_contract_that_cannot_be_is_refused_once() -> None:
+    config = Config(version=1, contract={"down_bps": "fast"}, plan={"heavy": {"campaign_from": "2026-13-01"}})
+    assert apply(BASE, config) == (
+        "plan.heavy.campaign_from: '2026-13-01' is not a date like 2026-11-24",
+        "contract.down_bps: 'fast' is not a number within 1-100000000000 bit/s",
+    )
+    assert apply(BASE, plan(heavy=3)) == ("plan.heavy: not a table",)
+
+
+def test_a_campaign_is_the_operators_to_begin() -> None:
+    assert applied(plan(heavy={"campaign_from": "2026-11-24"})).heavy.campaign_from == "2026-11-24"
+
+
 def test_all_faults_are_reported_with_where_the_operator_wrote_them() -> None:
+    known = ", ".join(("batch_s", "mode", "heavy", *PROBES))
     config = Config(
         version=1,
         plan={
@@ -146,8 +180,8 @@ def test_all_faults_are_reported_with_where_the_operator_wrote_them() -> None:
         targets={"dns": [{"label": "box", "host": "127.0.0.1", "name": "a..b"}], "host": [], "web": "x"},
     )
     assert apply(BASE, config) == (
-        "plan.raech: unknown key; known are batch_s, mode, reach, dns, web, host, throughput, loaded",
-        "plan.state_dir: unknown key; known are batch_s, mode, reach, dns, web, host, throughput, loaded",
+        f"plan.raech: unknown key; known are {known}",
+        f"plan.state_dir: unknown key; known are {known}",
         "targets.host: unknown key; known are reach, dns, web, throughput, loaded",
         "plan.batch_s: 0 is not within 1-3600 s",
         "plan.reach.targets: unknown key; it is targets.reach",

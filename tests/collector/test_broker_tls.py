@@ -233,6 +233,8 @@ cert_file = "{pair.cert}"
 key_file = "{pair.key}"
 [probe]
 id = "{agent.probe}"
+[box]
+enabled = false
 [host]
 interval_s = 1
 """

@@ -304,6 +304,8 @@ username = "{ID}"
 password = "right"
 [probe]
 id = "{ID}"
+[box]
+enabled = false
 [host]
 interval_s = 1
 """

@@ -28,10 +28,12 @@ def encode_get(host: str, path: str) -> bytes:
 class Response:
     """An answer while it comes. After each `feed`, look at ``fault`` and ``complete``."""
 
-    __slots__ = ("_buffer", "_chunked", "_left", "_state", "body_bytes", "fault", "status")
+    __slots__ = ("_buffer", "_chunked", "_keep", "_left", "_state", "body", "body_bytes", "fault", "status")
 
-    def __init__(self) -> None:
+    def __init__(self, *, keep: bool = False) -> None:
+        """``keep``: the body is wanted, not only its length."""
         self.status: int | None = None
+        self.body, self._keep = bytearray(), keep
         self.body_bytes = 0
         self.fault: str | None = None  # bad_http, too_large, closed_early
         self._buffer = bytearray()
@@ -114,6 +116,8 @@ class Response:
 
     def _take_data(self) -> bool:
         taken = len(self._buffer) if self._left is None else min(self._left, len(self._buffer))
+        if self._keep:
+            self.body += self._buffer[:taken]
         del self._buffer[:taken]
         self.body_bytes += taken
         if self.body_bytes > MAX_BODY_BYTES:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from balise_agent.contract import Record
-from balise_agent.probes import dns, host, loaded, reach, throughput, web
+from balise_agent.probes import box, dns, host, loaded, reach, throughput, web, wifi
 from balise_agent.probes.context import Context
 
 
@@ -28,6 +28,8 @@ PROBES: dict[str, Probe] = {
     "dns": Probe(name="dns", settings=dns.DnsSettings, run=dns.run),
     "web": Probe(name="web", settings=web.WebSettings, run=web.run),
     "host": Probe(name="host", settings=host.HostSettings, run=host.run),
+    "box": Probe(name="box", settings=box.BoxSettings, run=box.run),
+    "wifi": Probe(name="wifi", settings=wifi.WifiSettings, run=wifi.run),
     "throughput": Probe(name="throughput", settings=throughput.ThroughputSettings, run=throughput.run, heavy=True),
     "loaded": Probe(name="loaded", settings=loaded.LoadedSettings, run=loaded.run, heavy=True),
 }

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from balise_agent.probes.box import Box
     from balise_agent.probes.line import Line
 
 
@@ -18,6 +19,7 @@ class Context:
 
     ``now_bt_ms``: CLOCK_BOOTTIME in ms; ``monotonic``: seconds, as the loop's; ``clock_ok``: None: it is not known.
     ``line``: what `reach` tells of each echo; None: its windows stand alone (one asked for by hand).
+    ``box``: what is known of the home's box; None: it is looked for anew.
     """
 
     now_bt_ms: Callable[[], int]
@@ -27,3 +29,4 @@ class Context:
     clock_ok: Callable[[], bool | None]
     state_dir: Path
     line: Line | None = None
+    box: Box | None = None

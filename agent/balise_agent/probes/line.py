@@ -29,6 +29,7 @@ from balise_agent.net import gateway, neighbour
 from balise_agent.net import link as links
 from balise_agent.net.resolve import Address, literal, resolve
 from balise_agent.net.trace import Trace
+from balise_agent.probes.hint import Hint
 
 log = logging.getLogger(__name__)
 
@@ -83,10 +84,12 @@ class Watch:
         self._state = "open"
         self._timer = asyncio.get_running_loop().call_later(pace.overdue_s, self._overdue)
 
-    def answered(self) -> None:
+    def answered(self, rtt_us: int) -> None:
         """It came back, late perhaps."""
         self.drop()
         self._line.answered(self._label, self._sent_ms)
+        if self._is_steady:
+            self._line.hint.answered(self._sent_ms, rtt_us)
 
     def refused(self, reason: str, router: str | None = None) -> None:
         """A router said so, or the probe could not send it."""
@@ -112,6 +115,13 @@ class Watch:
             self._state = "lost"
             self._timer.cancel()
             self._line.lost(self._label, self._sent_ms)
+            if self._is_steady:
+                self._line.hint.lost(self._sent_ms)
+
+    @property
+    def _is_steady(self) -> bool:
+        """Of the operator's target, the one that is asked each 1.5 s."""
+        return self._label.startswith("op")
 
 
 class Line:
@@ -130,6 +140,7 @@ class Line:
         self._file, self._boot, self._rng = file, boot, rng
         self.now_ms, self._wall_ms, self._clock_ok = now_bt_ms, wall_ms, clock_ok
         self.wakes: set[asyncio.Event] = set()
+        self.hint = Hint()
         self._attending = asyncio.Lock()
         self._disk, self._life = threading.Lock(), 0
         self._start(_read(file))
@@ -178,6 +189,11 @@ class Line:
     def watch(self, label: str, pace: Pace) -> Watch:
         """An echo is sent now."""
         return Watch(self, label, pace)
+
+    @property
+    def is_down(self) -> bool:
+        """The home is without its line now."""
+        return self._reading.state == "down"
 
     def records(self) -> list[Record]:
         """What is to be told since the last time, the mark of life among it."""

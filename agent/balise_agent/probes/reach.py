@@ -329,9 +329,9 @@ class Window:
             echo = self._asked(family, method, arrival)
             if echo is not None and echo.sent is not None and echo.rtt_ns is None:
                 took_ns, echo.stamped = round_trip_ns(echo.sent, echo.departed_ns, arrival)
-                if echo.watch is not None:
-                    echo.watch.answered()
                 echo.rtt_ns = took_ns - echo.held_ns if 0 <= echo.held_ns <= took_ns else took_ns
+                if echo.watch is not None:
+                    echo.watch.answered(round(echo.rtt_ns / 1_000))
         if not self._sending:
             self._wake.set()
 

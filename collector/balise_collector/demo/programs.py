@@ -245,6 +245,9 @@ resolvers = [{{ label = "target", host = "127.0.0.1", port = {ports.dns}, name =
 interval_s = 2
 objects = [{{ label = "target", url = "http://127.0.0.1:{ports.http}/small" }}]
 
+[box]
+enabled = false
+
 [host]
 interval_s = 2
 """
