@@ -44,10 +44,10 @@ FEEDS = ("journal", "derived")
 REFUSED = "influx_refused"
 ROWS = 4_000  # read at once, some 2 MB, while what was read before is sent
 LINES = 5_000  # in a request, about 1 MB; InfluxDB 1.6.7 takes 43,000 points a second so, 28,000 by 1,000
-SWITCH_S = (
-    0.0005  # how long the thread that sends waits for the one that makes lines: by default ten times that, and it
-)
-# does so several times an answer, while InfluxDB has nothing to do
+# How long the thread that sends waits for the one that makes lines: by default ten times that, and it does so several
+# times an answer, while InfluxDB has nothing to do.
+SWITCH_S = 0.0005
+RETRY_S = (1.0, 8.0)  # with the 20 s that an answer is waited for, what is wrong now is known within 30 s
 _DETAIL = 400
 _PROBE = re.compile(r",probe=([^, ]+)")
 
@@ -281,7 +281,7 @@ def main(argv: Sequence[str] = sys.argv) -> int:
             connect=partial(_connect, settings),
             now_ms=lambda: time.time_ns() // 1_000_000,
         )
-        loop = Loop(journal, [forwarder], rows=ROWS)
+        loop = Loop(journal, [forwarder], rows=ROWS, retry_s=RETRY_S)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: loop.stop())
         loop.run()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from balise_collector.store.influx.state import State
 from tests.collector.sender import Sender, row
 
 MINUTE_MS = 60_000
+HALF_AN_ANSWER, HALF_CLOSED, SILENT = 0, 1, 2
 NOW_MS = time.time_ns() // 1_000_000 // MINUTE_MS * MINUTE_MS
 
 
@@ -127,14 +129,16 @@ def path(
 class Pretender:
     """Something on an address that answers writes as it is told: (status, body) in turn, the last one for ever.
 
-    Bodies of requests that it said 204 to are kept.
+    Bodies of requests that it said 204 to are kept. Instead of a status: `HALF_AN_ANSWER`, `HALF_CLOSED` (it says no
+    more, and goes on reading), `SILENT` (it answers when it is closed).
     """
 
-    def __init__(self, *answers: tuple[int, bytes]) -> None:
+    def __init__(self, *answers: tuple[int, bytes], port: int = 0) -> None:
+        self.script = list(answers)
         self.kept: list[bytes] = []
+        self._closed = threading.Event()
         self.asked: list[tuple[str, dict[str, str]]] = []
         self.before_answer: Callable[[], object] = lambda: None
-        script = list(answers)
         pretender = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -144,10 +148,10 @@ class Pretender:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 pretender.asked.append((self.path, dict(self.headers)))
                 pretender.before_answer()
+                script = pretender.script
                 status, said = script.pop(0) if len(script) > 1 else script[0]
-                if status == 0:  # half an answer
-                    self.wfile.write(b"HTTP/1.1 2")
-                    self.close_connection = True
+                if status < 100:
+                    self._fails(status)
                     return
                 if status == 204:
                     pretender.kept.append(body)
@@ -156,10 +160,21 @@ class Pretender:
                 self.end_headers()
                 self.wfile.write(said)
 
+            def _fails(self, how: int) -> None:
+                self.close_connection = True
+                if how == HALF_AN_ANSWER:
+                    self.wfile.write(b"HTTP/1.1 2")
+                elif how == HALF_CLOSED:
+                    self.connection.shutdown(socket.SHUT_WR)
+                    while self.rfile.read(65_536):
+                        pass
+                else:
+                    pretender._closed.wait()
+
             def log_message(self, *_: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
         self._thread.start()
@@ -169,6 +184,7 @@ class Pretender:
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def close(self) -> None:
+        self._closed.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()

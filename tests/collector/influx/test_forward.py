@@ -13,12 +13,23 @@ import pytest
 
 from balise_collector.store import Point, comparing, influx
 from balise_collector.store.influx.asking import Asking
+from balise_collector.store.influx.http import ANSWER_S
 from balise_collector.store.influx.lines import Encoder
 from balise_collector.store.influx.posting import open_post
 from balise_collector.store.influx.server import Server, Settings
 from balise_collector.store.influx.setup import prepare
 from balise_collector.store.influx.state import State, trouble_of
-from tests.collector.influx.ground import NOW_MS, Ground, Pretender, fill, path, points
+from tests.collector.influx.ground import (
+    HALF_AN_ANSWER,
+    HALF_CLOSED,
+    NOW_MS,
+    SILENT,
+    Ground,
+    Pretender,
+    fill,
+    path,
+    points,
+)
 from tests.collector.influx.servers import Influxd, servers
 from tests.collector.running import free_port, until
 from tests.collector.store.stores import FAR_MS, exact
@@ -176,7 +187,11 @@ WAITS = {
     "a 400 about no line": (400, b'{"error":"unknown query parameter"}'),
     "a page": (200, b"<html>welcome</html>"),
     "elsewhere": (302, b""),
-    "half an answer": (0, b""),
+    "a 422 about no line": (422, b'{"message":"unprocessable"}'),
+    "too much, however little": (413, b""),
+    "half an answer": (HALF_AN_ANSWER, b""),
+    "half closed": (HALF_CLOSED, b""),
+    "silent": (SILENT, b""),
 }
 
 
@@ -184,15 +199,17 @@ WAITS = {
 @pytest.mark.parametrize("name", WAITS)
 def test_whatever_is_not_the_data_s_fault_is_waited_out_and_named(tmp_path: Path, name: str, org: str) -> None:
     status, body = WAITS[name]
-    with closing(Pretender((status, body), (status, body), (204, b""))) as pretender:
+    with closing(Pretender((status, body))) as pretender:
         server = Server(url=pretender.url, org=org, credential="token")
-        with path(tmp_path, server) as ground:
+        answer_s = 0.3 if status == SILENT else ANSWER_S
+        with path(tmp_path, server, connect=lambda: open_post(server, answer_s=answer_s)) as ground:
             fill(ground.journal, 5)
             ground.loop.drain()
             trouble = ground.state.trouble()
             assert trouble
-            assert (str(status) if status else "127.0.0.1") in trouble.what
+            assert (str(status) if status > SILENT else "127.0.0.1") in trouble.what
             assert ground.behind() == ground.journal.last_id()
+            pretender.script = [(status, body), (204, b"")]
             with ground.running():
                 until(lambda: ground.behind() == 0)
             assert ground.state.trouble() is None

@@ -131,7 +131,7 @@ def judge(status: int, complaint: str, where: str) -> None:
     if status in (HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY) and _LINE_IS_BAD.search(complaint):
         raise BadLines(complaint)
     if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-        raise TooLarge(complaint)
+        raise TooLarge(f"{where}: {status} {complaint}".rstrip())
     raise Unavailable(f"{where}: {status} {complaint}".rstrip())
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from balise_agent.catalogue import Retention
+from balise_collector.store import Unavailable
 from balise_collector.store.influx.posting import BadLines, Post, TooLarge
 
 _DROPPED = re.compile(r"dropped=(\d+)|dropped (\d+) points")
@@ -41,7 +42,8 @@ def joined(lines: Sequence[str]) -> bytes:
 def send(post: Post, retention: Retention, lines: Sequence[str], body: bytes | None = None) -> Sent:
     """Halves what is refused until each bad line stands alone: 3 bad ones of 1,000 take some 50 requests.
 
-    ``body``: all lines, where somebody has `joined` them already. Unavailable: some may be kept, none need be.
+    ``body``: all lines, where somebody has `joined` them already. Unavailable: some may be kept, none need be; also
+    where one line alone is too much: none is longer than a message, so that it is no line's fault.
     """
     sent = Sent()
     pieces = [lines] if lines else []
@@ -50,15 +52,24 @@ def send(post: Post, retention: Retention, lines: Sequence[str], body: bytes | N
         sent.requests += 1
         try:
             post.post(retention, body if body is not None and piece is lines else joined(piece))
-        except (BadLines, TooLarge) as exc:
-            if isinstance(exc, BadLines) and exc.only_too_old:
+        except TooLarge as exc:
+            if len(piece) == 1:
+                raise Unavailable(str(exc)) from exc
+            pieces += _halves(piece)
+        except BadLines as exc:
+            if exc.only_too_old:
                 sent.too_old += _how_many(str(exc), len(piece))
             elif len(piece) == 1:
-                sent.refused.append(Refused(line=piece[0], why=str(exc) or "too large"))
+                sent.refused.append(Refused(line=piece[0], why=str(exc)))
             else:
-                half = len(piece) // 2
-                pieces += [piece[half:], piece[:half]]
+                pieces += _halves(piece)
     return sent
+
+
+def _halves(piece: Sequence[str]) -> list[Sequence[str]]:
+    """The first half last, where it is taken next."""
+    half = len(piece) // 2
+    return [piece[half:], piece[:half]]
 
 
 def _how_many(words: str, at_most: int) -> int:
