@@ -38,16 +38,21 @@ class Ground:
     homes: dict[str, str]
 
 
-def prepare(data: Path, probes: int, tls: broker.Tls | None = None) -> Ground:
-    """A broker that knows so many probes, each of which stands in a home that agreed two days ago."""
+def prepare(
+    data: Path, probes: int, tls: broker.Tls | None = None, *, homes_beside: int = 0, directory_url: str = ""
+) -> Ground:
+    """A broker that knows so many probes, each of which stands in a home that agreed two days ago, and a directory
+    that knows ``homes_beside`` more, with a probe each that never speaks."""
     files = broker.init(data / "broker", port=free_port(), tls=tls, persistence=False)
     since_ms = time.time_ns() // 1_000_000 - 2 * DAY_MS
-    with Directory(sqlite_url(data)) as directory:
-        ids = directory.draw_ids(2 * probes)
-        homes = dict(zip(ids[:probes], ids[probes:], strict=True))
-        directory.import_homes(_inventory(homes.values(), since_ms))
-        for probe, home in homes.items():
+    with Directory(directory_url or sqlite_url(data)) as directory:
+        count = probes + homes_beside
+        ids = directory.draw_ids(2 * count)
+        placed = dict(zip(ids[:count], ids[count:], strict=True))
+        directory.import_homes(_inventory(placed.values(), since_ms))
+        for probe, home in placed.items():
             directory.add_probes([probe], now_ms=since_ms, home=home, from_ms=since_ms)
+    homes = dict(list(placed.items())[:probes])
     passwords = {probe: broker.new_password() for probe in homes}
     broker.admit(files, passwords)
     return Ground(data=data, files=files, passwords=passwords, homes=homes)
@@ -65,9 +70,9 @@ def mosquitto(files: broker.BrokerFiles) -> Iterator[Process]:
 
 
 @contextmanager
-def serve(where: Ground, log: Path) -> Iterator[Process]:
+def serve(where: Ground, log: Path, *options: str) -> Iterator[Process]:
     """The whole collector, until the block ends."""
-    command = [*BALISE, "serve", "--data", str(where.data), "--http-port", "0", "--log-level", "warning"]
+    command = [*BALISE, "serve", "--data", str(where.data), "--http-port", "0", "--log-level", "warning", *options]
     with running(command, log) as process:
         until((where.data / "serve.json").exists, process)
         yield process

@@ -63,13 +63,13 @@ def balise(where: ground.Ground, load: Load, folder: Path, profile: Path | None 
     return figure
 
 
-def served(where: ground.Ground, load: Load, folder: Path) -> Figure:
+def served(where: ground.Ground, load: Load, folder: Path, *options: str) -> Figure:
     """One run of `balise serve` whole: its consumers write the store meanwhile, on the same cores."""
     folder.mkdir(parents=True)
     for path in where.data.glob("journal.db*"):
         path.unlink()
     shutil.rmtree(where.data / "store", ignore_errors=True)
-    with ground.mosquitto(where.files) as broker, ground.serve(where, folder / "serve.log") as collector:
+    with ground.mosquitto(where.files) as broker, ground.serve(where, folder / "serve.log", *options) as collector:
         (child,) = psutil.Process(collector.pid).children()
         ground.until(lambda: _is_open(where.data), collector)
         figure = _pour(where, load, {"broker": broker.pid, "collector": collector.pid, "consumers": child.pid})

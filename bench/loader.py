@@ -17,7 +17,7 @@ import ssl
 import struct
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -117,6 +117,7 @@ def pour(
     open_sessions = {session for session in sessions if session.unsent}
     for session in sessions:
         session.fill()
+    look_s = 0.0
     while (joined := joining()) is not None or open_sessions:
         for session in joined or ():
             poll.register(session.sock, select.EPOLLIN)
@@ -124,7 +125,10 @@ def pour(
             open_sessions.add(session)
             session.fill()
         ready = poll.poll(_JOIN_S if joined is not None else 1.0)
-        if time.monotonic() > until_s:
+        if (now_s := time.monotonic()) >= look_s:
+            look_s = now_s + 1
+            _ping_where_silent(by_fd.values(), now_s)
+        if now_s > until_s:
             raise TimeoutError(f"{sum(s.in_flight + len(s.unsent) for s in open_sessions)} messages not acknowledged")
         for fd, _ in ready:
             session = by_fd[fd]
@@ -175,7 +179,7 @@ def pace(
     return took_s
 
 
-def _ping_where_silent(sessions: Sequence[Session], now_s: float) -> None:
+def _ping_where_silent(sessions: Iterable[Session], now_s: float) -> None:
     for session in sessions:
         if now_s - session.last_sent_s >= KEEPALIVE_S:
             session.write(_PINGREQ)
