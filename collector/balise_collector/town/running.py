@@ -1,0 +1,134 @@
+"""How is a town run before somebody who judges it?
+
+Rows go in as they arrive, the clock ticks, what is said is noted; baselines see the same rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from balise_collector.store.points import Point
+from balise_collector.town.baselines import Watcher, all_of
+from balise_collector.town.notes import Notes
+from balise_collector.town.stream import MINUTE_MS, Delivery, Stream
+from balise_collector.town.timeline import Stretch
+
+TICK_MS = 20_000
+
+
+class Said(Protocol):
+    """A derived row."""
+
+    @property
+    def measurement(self) -> str:
+        """home_state, incident, …"""
+
+    @property
+    def tags(self) -> Mapping[str, str]:
+        """Whose it is."""
+
+    @property
+    def ts_ms(self) -> int:
+        """Its date."""
+
+    @property
+    def fields(self) -> Mapping[str, Any]:
+        """What it says."""
+
+
+class Judging(Protocol):
+    """Whoever is scored."""
+
+    def take(self, points: Sequence[Point]) -> None:
+        """Rows of one delivery."""
+
+    def tick(self, now_ms: int) -> Iterable[Said]:
+        """What is concluded by now and was not said yet."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Run:
+    """What came of it."""
+
+    notes: Notes = field(default_factory=Notes)
+    alerts: int = 0
+    records: int = 0
+    deliveries: int = 0
+    watchers: dict[str, Watcher] = field(default_factory=dict)
+
+
+def run(
+    stream: Stream,
+    judge: Judging,
+    *,
+    tick_ms: int = TICK_MS,
+    progress: Callable[[int, Run], None] = lambda _now_ms, _run: None,
+) -> Run:
+    """The whole run. ``progress`` is called each minute of the run."""
+    found = Run(watchers=all_of(stream.town))
+    paged: set[str] = set()
+    closed = _Platform(stream)
+    now_ms = stream.bounds[0]
+    for minute in stream.deliveries():
+        until_ms, at = now_ms + MINUTE_MS, 0
+        for tick in range(now_ms + tick_ms, until_ms + 1, tick_ms):
+            while at < len(minute) and minute[at].received_ms < tick:
+                _hand_over(minute[at], judge, found)
+                at += 1
+            if tick == until_ms:
+                judge.take(closed.rows(tick))
+            for said in judge.tick(tick):
+                _note(said, found, paged, tick)
+        for watcher in found.watchers.values():
+            watcher.take(minute, until_ms)
+        now_ms = until_ms
+        progress(now_ms, found)
+    found.alerts = len(paged)
+    return found
+
+
+def _hand_over(delivery: Delivery, judge: Judging, found: Run) -> None:
+    found.records += len(delivery.points)
+    found.deliveries += 1
+    judge.take(delivery.points)
+
+
+def _note(said: Said, found: Run, paged: set[str], now_ms: int) -> None:
+    found.notes.take(said.measurement, said.tags, said.fields, now_ms)
+    if said.measurement == "incident" and said.fields.get("paged"):
+        paged.add(str(said.fields["id"]))
+
+
+class _Platform:
+    """The collector's own rows, once a minute: absent while it is down itself."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._make = stream.make
+        self._stretches: Sequence[Stretch] = stream.lines[0].stretches if stream.lines else ()
+        self._line = stream.lines[0] if stream.lines else None
+
+    def rows(self, now_ms: int) -> list[Point]:
+        """Those of this minute; every home's line knows of broker and collector, the first is asked."""
+        if self._line is None:
+            return []
+        condition = self._stretches[self._line.index(now_ms)].condition
+        if not condition.collector:
+            return []
+        fields: dict[str, Any] = {"broker_ok": condition.broker, "lag_rows": 0}
+        return [
+            self._make(
+                home="",
+                building="",
+                pon="",
+                probe="collector",
+                measurement="platform",
+                target="ingest",
+                ts_ms=now_ms,
+                received_ms=now_ms,
+                kind="ok",
+                reason=None,
+                fields=fields,
+            )
+        ]

@@ -1,0 +1,195 @@
+"""What was broken, where and when, and what of it could be known?
+
+Decided by the town alone: a stretch of a fault counts from the first record of the home itself that differs from what
+it would have said without it, to the first that does not differ any more. What a dead probe cannot say counts only
+where so many fell silent at once that their tenants' own habits do not explain it.
+
+Rule 1: nothing here looks at what anybody concluded.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from balise_collector.town import calendar, plan, spans
+from balise_collector.town.faults import PLATFORM, Fault, Service
+from balise_collector.town.probe import Probe
+from balise_collector.town.spans import Span
+from balise_collector.town.stream import Stream
+from balise_collector.town.timeline import Timeline
+from balise_collector.town.topology import Home
+
+MINUTE_MS = calendar.MINUTE_MS
+CHANCE = 1e-6  # joint silence: one in a million that habits alone made it
+STRAY_A_DAY = 1 / 15  # probes that go silent by no habit, a day: what `timeline.ordinary` draws
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Broken:
+    """One stretch of a fault in a home's service. ``knowable``: what of it the home's records can show; ``blurred``:
+    where they cannot yet, or cannot yet show that it is over."""
+
+    fault: Fault
+    home: Home
+    service: Service
+    span: Span
+    knowable: tuple[Span, ...]
+    blurred: tuple[Span, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Truth:
+    """The log of a run. ``watched``: by home id, when an agent measured."""
+
+    bounds: Span
+    faults: tuple[Fault, ...]
+    broken: tuple[Broken, ...]
+    watched: dict[str, tuple[Span, ...]]
+    probed: frozenset[str]
+    members: dict[int, frozenset[str]]  # probed homes that a fault reached, by its number
+
+    def rows(self) -> Iterator[dict[str, object]]:
+        """For a file: a line a fault of the script, then a line a home of daily life."""
+        for fault in self.faults:
+            knowable = spans.union(s for b in self.broken if b.fault is fault for s in b.knowable)
+            yield _row(fault) | {
+                "homes": sorted(self.members[fault.number]),
+                "services": sorted({b.service for b in self.broken if b.fault is fault}),
+                "knowable_s": spans.length(knowable) // 1_000,
+            }
+        for broken in self.broken:
+            if broken.fault.ordinary:
+                yield _row(broken.fault) | {"homes": [broken.home.id], "services": [broken.service]}
+
+
+def _row(fault: Fault) -> dict[str, object]:
+    row: dict[str, object] = {"kind": fault.kind, "place": fault.place, "from_ms": fault.start_ms}
+    row |= {"to_ms": fault.end_ms, "strength": fault.strength, "ordinary": fault.ordinary}
+    return row | ({"channels": list(fault.channels)} if fault.channels else {})
+
+
+def tell(stream: Stream) -> Truth:
+    """The whole log of a run; the same for any judge, and for none."""
+    together = {fault.number: _is_together(fault, stream) for fault in stream.faults if fault.kind == "power_cut"}
+    broken: list[Broken] = []
+    for line in stream.lines:
+        if line.home.probe:
+            probe = Probe(line, stream.town.seed, stream.town.channels, stream.bounds)
+            for fault in dict.fromkeys(f for stretch in line.stretches for f in stretch.faults):
+                broken += _broken(fault, line, probe, stream, together.get(fault.number, False))
+    reached: dict[int, set[str]] = {fault.number: set() for fault in stream.faults}
+    for fault in stream.faults:
+        homes = stream.town.at(fault.place)
+        reached[fault.number] = {home.id for home in homes if home.probe}
+    return Truth(
+        bounds=stream.bounds,
+        faults=tuple(stream.faults),
+        broken=tuple(broken),
+        watched={line.home.id: line.watched for line in stream.lines},
+        probed=frozenset(line.home.id for line in stream.lines if line.home.probe),
+        members={number: frozenset(homes) for number, homes in reached.items()},
+    )
+
+
+def _broken(fault: Fault, line: Timeline, probe: Probe, stream: Stream, together: bool) -> Iterator[Broken]:
+    there = _there(fault, line, stream)
+    for start, end in there:
+        if fault.what.shows == "never":
+            fell = together and spans.covers(line.watched, start - 1) is not None
+            back = spans.after(line.watched, end)
+            knowable = [(start, end)] if fell else []
+            until = min(stream.bounds[1], back[0] + MINUTE_MS if back else stream.bounds[1])
+            blurred = [(end, until)] if fell else [(start, until)]
+        else:
+            seen, over = _seen(fault, probe, start, end, stream.bounds)
+            watched = spans.cut(line.watched, [(seen, end)]) if seen < end else []
+            knowable = watched
+            blurred = spans.without([(start, max(end, over))], watched)
+        for service in fault.what.hits:
+            yield Broken(
+                fault=fault,
+                home=line.home,
+                service=service,
+                span=(start, end),
+                knowable=tuple(knowable),
+                blurred=tuple(blurred),
+            )
+
+
+def _there(fault: Fault, line: Timeline, stream: Stream) -> list[Span]:
+    """When it really was there; where several are, each as long as it is itself."""
+    ends = [s.start_ms for s in line.stretches[1:]] + [stream.bounds[1]]
+    return spans.union(
+        (stretch.start_ms, end)
+        for stretch, end in zip(line.stretches, ends, strict=True)
+        if any(f is fault for f in stretch.faults)
+    )
+
+
+def _seen(fault: Fault, probe: Probe, start: int, end: int, bounds: Span) -> Span:
+    """From when the home's own records show it, and from when they show that it is over."""
+    shows = fault.what.shows
+    if shows == "cut":  # by echoes, to a second
+        return start, end
+    if shows in ("window", "link"):
+        return start + MINUTE_MS, end + MINUTE_MS  # a window that straddles an end is both
+    return _next(fault, probe, start, end) or end, _next(fault, probe, end, bounds[1]) or bounds[1]
+
+
+def _next(fault: Fault, probe: Probe, from_ms: int, to_ms: int) -> int | None:
+    """When the first measurement that it would show in is over."""
+    first, last = -(-from_ms // MINUTE_MS), to_ms // MINUTE_MS
+    for minute in range(first, last):
+        if _measures(fault, probe, minute) and spans.covers(probe.line.watched, minute * MINUTE_MS - 1):
+            return (minute + 1) * MINUTE_MS
+    return None
+
+
+def _measures(fault: Fault, probe: Probe, minute: int) -> bool:
+    home = probe.home
+    match fault.what.shows:
+        case "rate":
+            tests = probe.tests(minute)
+            return ("loaded" in tests) if fault.kind == "bufferbloat" else any(t != "loaded" for t in tests)
+        case "tv":
+            channel = probe.channel(minute)
+            return channel is not None and (not fault.channels or channel in fault.channels)
+        case "register" | "call":
+            return plan.is_due(home, minute, plan.CALL_EVERY)
+    return True
+
+
+def _is_together(fault: Fault, stream: Stream) -> bool:
+    """Whether so many probes fell silent in one minute that chance does not explain it, by the town's own habits."""
+    homes = [stream.lines[home.number] for home in stream.town.at(fault.place) if home.probe]
+    silent = [line for line in homes if spans.covers(line.watched, fault.start_ms - 1)]
+    expected = sum(_stray(line.home, fault.start_ms) for line in silent)
+    return bool(silent) and _tail(len(silent), expected) < CHANCE
+
+
+def _stray(home: Home, at_ms: int) -> float:
+    """How many silences of its own one expects of a home in a minute."""
+    away = (calendar.minute_of_day(at_ms) - home.habit.off_minute + 720) % 1_440 - 720
+    evening = home.habit.off_share * math.exp(-0.5 * (away / 20) ** 2) / (20 * math.sqrt(2 * math.pi))
+    return evening + STRAY_A_DAY / 1_440
+
+
+def _tail(count: int, expected: float) -> float:
+    """Chance of so many or more, where so many are expected (Poisson)."""
+    return sum(math.exp(-expected + n * math.log(expected) - math.lgamma(n + 1)) for n in range(count, count + 60))
+
+
+def is_platform(fault: Fault) -> bool:
+    """It is ours."""
+    return fault.kind in PLATFORM
+
+
+def group(fault: Fault) -> Sequence[str]:
+    """Kind and code of its place."""
+    kind, _, code = fault.place.partition(":")
+    return kind, code
+
+
+__all__ = ["Broken", "Truth", "group", "is_platform", "tell"]
