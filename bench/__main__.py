@@ -1,9 +1,10 @@
 """How fast, how small, how exact? `python -m bench` prints every figure beside its goal and a peer.
 
-    python -m bench [NAME...] [--runs N] [--json FILE] [--markdown FILE]
+    python -m bench [NAME...] [--long] [--runs N] [--json FILE] [--markdown FILE]
 
-Names: ingest, latency, store, home, ping, card. All of them take a quarter of an hour. The captures, the loop device
-and its file system need root; a group that cannot be measured here says why, and the others go on.
+Names: ingest, latency, store, home, ping, card: a quarter of an hour. At full load, by name or all with --long: influx,
+trouble, directory, chaos, back, which take half an hour more, and hour. The captures, the loop device and its file
+system need root; a group that cannot be measured here says why, and the others go on.
 """
 
 from __future__ import annotations
@@ -17,22 +18,25 @@ from pathlib import Path
 from rich.console import Console
 
 from bench import table
+from bench.load_rows import LONG
 from bench.rows import ROWS, load_average
 
+ALL = ROWS | LONG
 HEAD = "<!-- last table: written by `python -m bench --markdown` -->\n"
 
 
 def main() -> int:
     """0 when all that has a goal holds, 1 where something is short or could not be measured."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(ROWS))
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(ALL))
+    parser.add_argument("--long", action="store_true", help="what is measured at full load too, two hours")
     parser.add_argument("--runs", type=int, help="runs that a figure is the median of")
     parser.add_argument("--json", type=Path, metavar="FILE", default=Path("bench-results.json"))
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="a document whose last table is replaced")
     asked = parser.parse_args()
-    if unknown := set(asked.names) - set(ROWS):
-        parser.error(f"{', '.join(sorted(unknown))}: known are {', '.join(ROWS)}")
-    rows, failed = measure(asked.names or list(ROWS), asked.runs)
+    if unknown := set(asked.names) - set(ALL):
+        parser.error(f"{', '.join(sorted(unknown))}: known are {', '.join(ALL)}")
+    rows, failed = measure(asked.names or list(ALL if asked.long else ROWS), asked.runs)
     table.show(rows, Console(width=None if sys.stdout.isatty() else 160))
     asked.json.write_text(json.dumps(table.as_json(rows), indent=1) + "\n")
     if asked.markdown is not None:
@@ -49,7 +53,7 @@ def measure(names: list[str], runs: int | None) -> tuple[list[table.Row], list[s
     for name in names:
         print(f"{name} ...", file=sys.stderr, flush=True)
         try:
-            rows += [replace(row, load_average=load_average()) for row in ROWS[name](runs)]
+            rows += [replace(row, load_average=load_average()) for row in ALL[name](runs)]
         except Exception as exc:  # noqa: BLE001 - whatever one group meets, the others are measured
             failed.append(f"{name}: not measured: {type(exc).__name__}: {exc}")
     return rows, failed

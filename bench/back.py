@@ -57,10 +57,15 @@ class Figure:
         return self.points_a_s / self.plain_points_a_s
 
 
-def measure(folder: Path, *, probes: int = 1_000, each: int = A_DAY, plain_each: int = 100) -> Figure:
-    """One run. AssertionError: a message is missing, twice, unacknowledged or off its chain."""
+def measure(
+    folder: Path, *, probes: int = 1_000, each: int = A_DAY, plain_each: int = 100, failures: int = FAILURES
+) -> Figure:
+    """One run. ``failures``: how often each has tried in vain, which makes its pause.
+
+    AssertionError: a message is missing, twice, unacknowledged or off its chain.
+    """
     before = _plain(folder / "plain0", probes, plain_each)
-    found = _drain(folder / "tls", probes, each)
+    found = _drain(folder / "tls", probes, each, failures)
     after = _plain(folder / "plain1", probes, plain_each)
     return Figure(plain_points_a_s=(before + after) / 2, **found)
 
@@ -71,7 +76,7 @@ def _plain(folder: Path, probes: int, each: int) -> float:
     return ingest.balise(where, ingest.make_load(list(where.passwords), each), folder / "run").points_a_s
 
 
-def _drain(folder: Path, probes: int, each: int) -> dict[str, Any]:
+def _drain(folder: Path, probes: int, each: int, failures: int) -> dict[str, Any]:
     certificate = certs.make(folder / "tls")
     where = ground.prepare(folder / "data", probes + LIVE_PROBES, certificate)
     back = dict(list(where.passwords.items())[:probes])
@@ -82,7 +87,7 @@ def _drain(folder: Path, probes: int, each: int) -> dict[str, Any]:
     with ground.mosquitto(where.files), ground.module("bench.collect", *arguments, log=log) as collector:
         ground.until(lambda: "open" in log.read_text(), collector)
         with _Live(address, others, certificate) as live:
-            opening = _Opening(address, back, certs.client_context(certificate), load)
+            opening = _Opening(address, back, certs.client_context(certificate), load, failures)
             start_s = time.monotonic()
             end_s = loader.pour([], acks=True, until_s=start_s + LIMIT_S, joining=opening.joining)
         loader.close(opening.sessions)
@@ -105,7 +110,12 @@ class _Opening:
     """Opens each session when its agent would, in threads; each holds its outbox."""
 
     def __init__(
-        self, address: tuple[str, int], passwords: Mapping[str, str], tls: ssl.SSLContext, load: ingest.Load
+        self,
+        address: tuple[str, int],
+        passwords: Mapping[str, str],
+        tls: ssl.SSLContext,
+        load: ingest.Load,
+        failures: int,
     ) -> None:
         self.sessions: list[loader.Session] = []
         self.begun_s: list[float] = []
@@ -113,7 +123,7 @@ class _Opening:
         self._address, self._tls, self._load = address, tls, load
         self._opened: SimpleQueue[loader.Session] = SimpleQueue()
         draw, now_s = random.Random("back").uniform, time.monotonic()
-        due = sorted((now_s + pause_s(FAILURES, draw), probe, word) for probe, word in passwords.items())
+        due = sorted((now_s + pause_s(failures, draw), probe, word) for probe, word in passwords.items())
         pool = ThreadPoolExecutor(_OPENERS)
         self._left: list[Future[None]] = [pool.submit(self._open, *one) for one in due]
         pool.shutdown(wait=False)

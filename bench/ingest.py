@@ -71,13 +71,13 @@ def served(where: ground.Ground, load: Load, folder: Path, *options: str) -> Fig
     shutil.rmtree(where.data / "store", ignore_errors=True)
     with ground.mosquitto(where.files) as broker, ground.serve(where, folder / "serve.log", *options) as collector:
         (child,) = psutil.Process(collector.pid).children()
-        ground.until(lambda: _is_open(where.data), collector)
+        ground.until(lambda: is_open(where.data), collector)
         figure = _pour(where, load, {"broker": broker.pid, "collector": collector.pid, "consumers": child.pid})
     check_journal(where.data / "journal.db", _count(load))
     return figure
 
 
-def _is_open(data: Path) -> bool:
+def is_open(data: Path) -> bool:
     """Whether it has a session with the broker: /healthz says so."""
     port = json.loads((data / "serve.json").read_text())["http_port"]
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)

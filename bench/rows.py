@@ -32,7 +32,7 @@ def ingest_rows(runs: Runs) -> Iterator[Row]:
     """Points a second, alone and with the consumers; the bare loop in turn with it."""
     count = runs or 3
     balise, bare, served = [], [], []
-    with _folder() as folder:
+    with scratch() as folder:
         where = ground.prepare(folder / "data", PROBES)
         load = ingest.make_load(list(where.passwords), MESSAGES_EACH)
         for n in range(count):
@@ -67,7 +67,7 @@ def latency_rows(runs: Runs) -> Iterator[Row]:
     for tls in (False, True):
         figures = []
         for _ in range(runs or 1):
-            with _folder() as folder:
+            with scratch() as folder:
                 figures.append(latency.measure(folder, seconds=LATENCY_S, tls=tls))
         p95s = tuple(figure.p95_ms for figure in figures)
         middle = statistics.median(p95s)
@@ -188,7 +188,7 @@ ROWS: dict[str, Callable[[Runs], Iterator[Row]]] = {
 
 
 @contextmanager
-def _folder() -> Iterator[Path]:
+def scratch() -> Iterator[Path]:
     """A folder that the broker's user can reach."""
     with tempfile.TemporaryDirectory(prefix="balise-bench-", ignore_cleanup_errors=True) as name:
         Path(name).chmod(0o755)

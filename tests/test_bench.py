@@ -18,7 +18,7 @@ from balise_agent.outbox import Outbox
 
 sys.path.append(str(Path(__file__).parents[1]))  # `bench` is no part of the distribution
 
-from bench import card, ground, ingest, latency, table
+from bench import back, card, directory, ground, influx, ingest, latency, table, trouble
 from bench.__main__ import HEAD, put
 from bench.loader import _next_packet
 from bench.messages import FIELDS_A_POINT, POINTS_A_MESSAGE, Source, packet, packets
@@ -70,6 +70,31 @@ def test_messages_at_a_pace_are_timed_one_by_one(tmp_path: Path, tls: bool) -> N
     figure = latency.measure(tmp_path, seconds=2, tls=tls, probes=3, every_s=0.5)
     assert figure.messages >= 3
     assert 0 < figure.p50_ms <= figure.p95_ms <= figure.max_ms
+
+
+def test_probes_that_come_back_over_tls_bring_all_they_have_while_others_go_on(tmp_path: Path) -> None:
+    found = back.measure(tmp_path, probes=PROBES, each=EACH, plain_each=EACH, failures=0)
+    assert found.messages == PROBES * EACH
+    assert found.live > 0
+    assert found.share > 0
+
+
+def test_a_directory_of_either_kind_is_beside_the_same_load(tmp_path: Path) -> None:
+    found = directory.measure(tmp_path, runs=1, probes=PROBES, homes=2 * PROBES, each=EACH)
+    assert found.share == found.postgresql[0] / found.sqlite[0] > 0
+
+
+def test_a_backlog_and_what_comes_are_counted_in_influxdb(tmp_path: Path) -> None:
+    with influx.debian(tmp_path) as server:
+        found = influx.measure(server, tmp_path, probes=PROBES, messages=EACH, runs=1)
+    assert len(found.backlog) == len(found.bare) == len(found.live) == 1
+
+
+def test_a_fault_of_influxdb_is_named_and_all_is_sent_in_the_end(tmp_path: Path) -> None:
+    causes = {name: trouble.CAUSES[name] for name in ("503", "refusing")}
+    found = trouble.measure(tmp_path, causes=causes, each=EACH)
+    assert found.named_s.keys() == causes.keys()
+    assert found.missing == 0 < found.points
 
 
 def test_packets_are_read_however_they_are_cut() -> None:

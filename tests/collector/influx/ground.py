@@ -146,6 +146,9 @@ class Pretender:
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
+                if pretender.is_closed:  # on a connection from before
+                    self.close_connection = True
+                    return
                 pretender.asked.append((self.path, dict(self.headers)))
                 pretender.before_answer()
                 script = pretender.script
@@ -182,6 +185,11 @@ class Pretender:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    @property
+    def is_closed(self) -> bool:
+        """Nothing listens any more."""
+        return self._closed.is_set()
 
     def close(self) -> None:
         self._closed.set()
