@@ -99,10 +99,13 @@ class State:
 
     def _behind(self) -> list[str]:
         """Consumers that have not read, for some minutes, what there is."""
-        now_ms = time.time_ns() // 1_000_000
-        waiting = {name: self.journal.waiting_since_ms(name) for name in self.journal.cursors()}
-        late_ms = {name: now_ms - since_ms for name, since_ms in waiting.items() if since_ms is not None}
+        late_ms = self.late_ms(time.time_ns() // 1_000_000)
         return [f"{name}: {ms // 60_000} min behind" for name, ms in late_ms.items() if ms > BEHIND_MS]
+
+    def late_ms(self, now_ms: int) -> dict[str, int]:
+        """Age of the oldest row that each consumer has still to read, by consumer and feed; 0: it has read all."""
+        waiting = {name: self.journal.waiting_since_ms(name) for name in self.journal.cursors()}
+        return {name: 0 if since_ms is None else max(0, now_ms - since_ms) for name, since_ms in waiting.items()}
 
     def lag(self) -> dict[str, int]:
         """Rows that each consumer has still to read, by consumer and feed."""
@@ -306,5 +309,7 @@ class _Caretaker:
         }
         with journal.transaction():
             journal.derive("platform", {"part": "ingest"}, now_ms, fields)
-            for name, lag in state.lag().items():
-                journal.derive("platform", {"part": name}, now_ms, {"lag_rows": lag})
+            lag, late_ms = state.lag(), state.late_ms(now_ms)
+            for name, rows in lag.items():
+                found = {"lag_rows": rows, "lag_s": late_ms[name] / 1000}
+                journal.derive("platform", {"part": name}, now_ms, found)

@@ -9,12 +9,12 @@ Rule 2: nothing here tells what the household does: no address, name, MAC, SSID,
 
 from __future__ import annotations
 
-from balise_agent.catalogue import judged, line, platform, probe, rate, service, voice
+from balise_agent.catalogue import judged, line, platform, probe, rate, service, tv, voice
 from balise_agent.catalogue.schema import RETENTION_DAYS, Field, FieldType, Measurement, Retention, Writer
 
 __all__ = ["CATALOGUE", "RETENTION_DAYS", "Field", "FieldType", "Measurement", "Retention", "Writer"]
 
 CATALOGUE: dict[str, Measurement] = {
-    m.name: m for part in (line, rate, service, probe, platform, judged, voice) for m in part.MEASUREMENTS
+    m.name: m for part in (line, rate, service, probe, platform, judged, tv, voice) for m in part.MEASUREMENTS
 }
 """Every measurement by name."""

@@ -34,6 +34,7 @@ PLATFORM = Measurement(
         field("rows", "int", "1", "rows in the journal now"),
         field("bytes", "int", "By", "size of the journal's files"),
         field("lag_rows", "int", "1", "rows that the consumer has still to read"),
+        field("lag_s", "float", "s", "age of the oldest row that the consumer has still to read; 0: it has read all"),
         field("disk_free_kb", "int", "kB", "free on the file system that holds the data"),
         field("broker_ok", "bool", "1", "the session with the broker is open"),
     ),

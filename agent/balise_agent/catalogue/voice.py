@@ -6,6 +6,7 @@ Rule 2: a figure of one direction stands here only where that direction's receiv
 
 from __future__ import annotations
 
+from balise_agent.catalogue.rate import GATE
 from balise_agent.catalogue.schema import Field, Measurement, field
 
 _AF = field("af", "int", "1", "address family used: 4 or 6")
@@ -61,6 +62,7 @@ def _call() -> tuple[Field, ...]:
         field("one_way_audio", "bool", "1", "the call was answered, and voice went one way only or not at all"),
         field("sender_late_ms", "float", "ms", "largest delay of our own pacing; above 10 the call is not valid"),
         field("valid", "bool", "1", "false: the probe itself disturbed it; its voice figures do not count"),
+        *GATE[:2],
     )
 
 
