@@ -39,7 +39,9 @@ agent.outbox agent.outbox_rows agent.outbox_budget agent.salvage | contract agen
 agent.delivery | contract agent.outbox |
 agent.uplink | contract agent.clock agent.identity agent.outbox | paho
 agent.doctor agent.doctor_texts | agent | paho psutil
-agent.writer agent.outbox_thread agent.orders | agent |
+agent.heavy_day | contract agent.civil agent.budget agent.heavy_plan agent.outbox_budget |
+agent.line_use | contract agent.budget agent.gate agent.probes |
+agent.writer agent.outbox_thread agent.orders agent.heavy | agent |
 agent.agent agent.cli agent.service | agent |
 collector.entry | collector.cli |
 collector.cli collector.commands collector.demo | contract collector | *
@@ -67,9 +69,10 @@ collector.consumers collector.wire collector.directory | *
 collector.diagnosis | contract collector.judge | *
 collector.web | contract collector.diagnosis collector.judge collector.fleet collector.directory | *
 collector.report | contract collector.stats collector.directory | *
-collector.grafana | contract | *
-collector.target | agent.net.stamp agent.net.dnsmsg agent.net.rtp agent.net.throughput | *
+collector.grafana | contract collector.store | *
+collector.target | agent.net.stamp agent.net.dnsmsg agent.net.rtp agent.net.sip agent.net.throughput | *
 collector.town | contract collector.store | *
+collector.trial | contract agent.logs collector | *
 """
 
 

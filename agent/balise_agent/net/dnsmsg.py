@@ -138,6 +138,26 @@ def decode_query(data: bytes) -> Query | None:
     return Query(ident=ident, question=question, opcode=opcode, rd=bool(flags & _RD), edns=edns)
 
 
+def records_of(data: bytes, kind: int, most: int) -> list[tuple[int, int]]:
+    """Where the data of an answer's records of that type begin and end, ``most`` of them; of no answer none."""
+    if len(data) < _HEADER.size:
+        return []
+    _ident, flags, question_count, answer_count, _authority, _additional = _HEADER.unpack_from(data)
+    read = _read_questions(data, question_count) if flags & _QR else None
+    found: list[tuple[int, int]] = []
+    offset = len(data) if read is None else read[1]
+    for _ in range(answer_count):
+        named = read_name(data, offset)
+        if named is None or named[1] + _RECORD.size > len(data) or len(found) == most:
+            break
+        type_, _class, _ttl, size = _RECORD.unpack_from(data, named[1])
+        start = named[1] + _RECORD.size
+        offset = start + size
+        if type_ == kind and offset <= len(data):
+            found.append((start, offset))
+    return found
+
+
 def encode_answer(
     query: Query,
     *,

@@ -14,12 +14,25 @@ from typing import Annotated
 
 import typer
 
-from balise_collector.target import DNS_PORT, STAMP_PORT, Ports, Throughput, Zone, make_zone, serve_target
+from balise_collector.target import (
+    DNS_PORT,
+    SIP_PORT,
+    STAMP_PORT,
+    Ports,
+    Telephone,
+    Telephony,
+    Throughput,
+    Zone,
+    make_zone,
+    serve_target,
+)
 from balise_collector.target.bulk import interface_bps
 from balise_collector.target.dns import ADDRESSES, MAX_TTL_S
 from balise_collector.target.leases import Leases
 from balise_collector.target.throughput import ROLES
 from balise_collector.target.tokens import ALLOWS, Grant, make_token, read_key
+
+VOICE_PORT = 5062  # one for all calls: a firewall opens one
 
 app = typer.Typer(invoke_without_command=True)
 
@@ -59,22 +72,33 @@ def target(
             min=1, help="Its interface in bit/s; tests reserve 70 % of it.", show_default="what the kernel says"
         ),
     ] = None,
+    telephone: Annotated[
+        bool,
+        typer.Option("--telephone", help="Answer calls over SIP and repeat their voice; with --token-key, by token."),
+    ] = False,
+    sip_port: Annotated[int, typer.Option(min=0, max=65_535, help="UDP and TCP port of SIP; 0: any.")] = SIP_PORT,
+    voice_port: Annotated[int, typer.Option(min=0, max=65_535, help="UDP port of voice; 0: any.")] = VOICE_PORT,
     as_json: Annotated[bool, typer.Option("--json", help="Say the ports as one line of JSON.")] = False,
 ) -> None:
     """Be what probes measure against: STAMP echo over UDP, GET /ping and /small over HTTP, DNS of a zone of yours.
 
-    With --open or --token-key, throughput too, over plain HTTP.
+    With --open or --token-key, throughput too, over plain HTTP; with --telephone, calls.
     """
     if context.invoked_subcommand is not None:
         return
     tls = _tls(tls_cert, tls_key)
     zone = _zone(dns_zone, dns_address, dns_ttl)
     throughput = _throughput(listen, tls, token_key, role, nic_bps, is_open=is_open)
-    serving = _serve(listen, port, udp_port, tls, zone, dns_port, throughput, as_json=as_json)
+    telephony = None
+    if telephone:
+        key = None if token_key is None else _key(token_key)
+        telephony = Telephony(telephone=Telephone(key=key), sip_port=sip_port, voice_port=voice_port)
+    serving = _serve(listen, port, udp_port, tls, zone, dns_port, throughput, telephony, as_json=as_json)
     try:
         asyncio.run(serving)
     except OSError as exc:
         ports = f"TCP {port} and UDP {udp_port}" + ("" if zone is None else f" and {dns_port}")
+        ports += f", SIP {sip_port} and voice {voice_port}" if telephone else ""
         raise typer.BadParameter(f"cannot listen on {listen}, {ports}: {exc.strerror}") from exc
 
 
@@ -101,6 +125,7 @@ async def _serve(
     zone: Zone | None,
     dns_port: int,
     throughput: Throughput | None,
+    telephony: Telephony | None,
     *,
     as_json: bool,
 ) -> None:
@@ -111,7 +136,18 @@ async def _serve(
     def ready(ports: Ports) -> None:
         print(_json(ports) if as_json else _sentence(ports, listen, "HTTP" if tls is None else "HTTPS"), flush=True)
 
-    await serve_target(listen, port, udp_port, tls, stop, ready, zone=zone, dns_port=dns_port, throughput=throughput)
+    await serve_target(
+        listen,
+        port,
+        udp_port,
+        tls,
+        stop,
+        ready,
+        zone=zone,
+        dns_port=dns_port,
+        throughput=throughput,
+        telephony=telephony,
+    )
 
 
 def _json(ports: Ports) -> str:
@@ -120,7 +156,8 @@ def _json(ports: Ports) -> str:
 
 def _sentence(ports: Ports, listen: str, scheme: str) -> str:
     dns = "" if ports.dns is None else f", DNS on UDP port {ports.dns}"
-    return f"{scheme} on TCP port {ports.http}, STAMP on UDP port {ports.udp}{dns} of {listen}"
+    calls = "" if ports.sip is None else f", SIP on port {ports.sip} with voice on UDP port {ports.voice}"
+    return f"{scheme} on TCP port {ports.http}, STAMP on UDP port {ports.udp}{dns}{calls} of {listen}"
 
 
 def _zone(name: str | None, addresses: list[str] | None, ttl_s: int) -> Zone | None:

@@ -1,5 +1,5 @@
 """What do probes measure against? A reflector of STAMP, a web server of one small object, the DNS of one zone,
-and streams of random bytes.
+streams of random bytes, and a telephone that repeats what it hears.
 
 Rule 1: no answer over UDP is worth forging a sender for: STAMP's is as long as its question, DNS's three times at most.
 Rule 2: no client is kept: neither an address nor a name that was asked for is stored or logged.
@@ -19,23 +19,48 @@ from balise_agent.net import stamp
 from balise_collector.target.datagrams import ask_for_ancillary
 from balise_collector.target.dns import DNS_PORT, Responder, Zone, make_zone
 from balise_collector.target.reflector import Reflector
+from balise_collector.target.telephone import SIP_PORT, SipSocket, Telephone, VoiceSocket, accept_sip
 from balise_collector.target.throughput import Throughput
 from balise_collector.target.web import LIMITS, Limits, accept
 
-__all__ = ["DNS_PORT", "STAMP_PORT", "Limits", "Ports", "Throughput", "Zone", "make_zone", "serve_target"]
+__all__ = [
+    "DNS_PORT",
+    "SIP_PORT",
+    "STAMP_PORT",
+    "Limits",
+    "Ports",
+    "Telephone",
+    "Telephony",
+    "Throughput",
+    "Zone",
+    "make_zone",
+    "serve_target",
+]
 
 STAMP_PORT = stamp.PORT
 
 _BACKLOG = 1_024
+_TRIES = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
-    """Where it listens. ``dns``: None without a zone."""
+    """Where it listens. ``dns``: None without a zone; ``sip`` (UDP and TCP) and ``voice``: without telephony."""
 
     http: int
     udp: int
     dns: int | None = None
+    sip: int | None = None
+    voice: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Telephony:
+    """A telephone and where it listens; 0: any port."""
+
+    telephone: Telephone
+    sip_port: int = SIP_PORT
+    voice_port: int = 0
 
 
 async def serve_target(
@@ -49,6 +74,7 @@ async def serve_target(
     zone: Zone | None = None,
     dns_port: int = DNS_PORT,
     throughput: Throughput | None = None,
+    telephony: Telephony | None = None,
 ) -> None:
     """Serve until ``stop``; port 0 lets the kernel choose, ``ready`` says which. ``::`` listens for IPv4 too."""
     with contextlib.ExitStack() as closing:
@@ -62,13 +88,44 @@ async def serve_target(
         if throughput is not None:
             throughput.udp_port = _port(udp)
             closing.callback(throughput.close)
-        accepting = asyncio.create_task(accept(web, tls, limits, throughput))
+        serving = [asyncio.create_task(accept(web, tls, limits, throughput))]
+        sip = voice = None
+        if telephony is not None:
+            sip, voice, calls = _telephony(listen, telephony, closing)
+            serving.append(calls)
         try:
-            ready(Ports(http=_port(web), udp=_port(udp), dns=None if dns is None else _port(dns)))
-            await _first_of(stop.wait(), accepting)
+            named = None if dns is None else _port(dns)
+            ready(Ports(http=_port(web), udp=_port(udp), dns=named, sip=sip, voice=voice))
+            await _first_of(stop.wait(), serving)
         finally:
-            accepting.cancel()
-            await asyncio.gather(accepting, return_exceptions=True)
+            for task in serving:
+                task.cancel()
+            await asyncio.gather(*serving, return_exceptions=True)
+
+
+def _telephony(listen: str, telephony: Telephony, closing: contextlib.ExitStack) -> tuple[int, int, asyncio.Task[None]]:
+    """Its ports, of SIP and of voice, and its connections."""
+    telephone = telephony.telephone
+    streams, datagrams = _same_port(listen, telephony.sip_port, closing)
+    voice = closing.enter_context(_bound(listen, telephony.voice_port, socket.SOCK_DGRAM))
+    telephone.voice_port = _port(voice)
+    streams.listen(_BACKLOG)
+    _answer(datagrams, SipSocket(datagrams, telephone).readable, closing)
+    _answer(voice, VoiceSocket(voice, telephone).readable, closing)
+    return _port(datagrams), _port(voice), asyncio.create_task(accept_sip(streams, telephone))
+
+
+def _same_port(listen: str, port: int, closing: contextlib.ExitStack) -> tuple[socket.socket, socket.socket]:
+    """TCP and UDP on one port; where any will do, one that is free for both."""
+    for last in range(_TRIES - 1, -1, -1):
+        streams = closing.enter_context(_bound(listen, port, socket.SOCK_STREAM))
+        try:
+            return streams, closing.enter_context(_bound(listen, _port(streams), socket.SOCK_DGRAM))
+        except OSError:
+            streams.close()
+            if port != 0 or last == 0:
+                raise
+    raise OSError("no port is free for both")
 
 
 def _answer(sock: socket.socket, readable: Callable[[], None], closing: contextlib.ExitStack) -> None:
@@ -99,12 +156,13 @@ def _bound(listen: str, port: int, kind: socket.SocketKind) -> socket.socket:
     return sock
 
 
-async def _first_of(stopped: Awaitable[object], serving: asyncio.Task[None]) -> None:
+async def _first_of(stopped: Awaitable[object], serving: list[asyncio.Task[None]]) -> None:
     """Until it is told to stop, or serving ends by a fault, which is raised."""
     stopping = asyncio.ensure_future(stopped)
     try:
-        await asyncio.wait((stopping, serving), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((stopping, *serving), return_when=asyncio.FIRST_COMPLETED)
     finally:
         stopping.cancel()
-    if serving.done():
-        serving.result()
+    for task in serving:
+        if task.done():
+            task.result()

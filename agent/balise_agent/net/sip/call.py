@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 from balise_agent.net.resolve import Address, literal, resolve
 from balise_agent.net.sip import dialog, sdp
 from balise_agent.net.sip.dialog import Dialog, Routed
-from balise_agent.net.sip.message import Headers, Request, Response, encode, value
+from balise_agent.net.sip.message import Headers, Request, Response, encode, reply, value
 from balise_agent.net.sip.transaction import T1_S
 from balise_agent.net.sip.uri import host_port
-from balise_agent.net.sip.user_agent import Exchange, Times, UserAgent, reply
+from balise_agent.net.sip.user_agent import Exchange, Times, UserAgent
 
 CANCEL_TIMES = Times(timeout_s=8 * T1_S, ring_s=8 * T1_S)
 BYE_TIMES = Times(timeout_s=16 * T1_S, ring_s=16 * T1_S)

@@ -117,6 +117,13 @@ def encode(message: Message) -> bytes:
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + message.body
 
 
+def reply(request: Request, code: int, phrase: str, extra: Headers = (), body: bytes = b"") -> Response:
+    """The answer to a request (RFC 3261 § 8.2.6.2): its Vias, and who and what it was."""
+    vias = tuple(("Via", text) for text in values(request.headers, "via"))
+    rest = tuple((name, value(request.headers, name.lower()) or "") for name in ("From", "To", "Call-ID", "CSeq"))
+    return Response(code=code, phrase=phrase, headers=(*vias, *rest, *extra), body=body)
+
+
 def value(headers: Headers, name: str) -> str | None:
     """The first value of that name (lower case), or None."""
     return next((text for key, text in headers if key.lower() == name), None)

@@ -18,7 +18,7 @@ from balise_agent.net.resolve import Address
 from balise_agent.net.sip import digest
 from balise_agent.net.sip.channel import Arrived, Channel
 from balise_agent.net.sip.dialog import refused_ack
-from balise_agent.net.sip.message import Headers, Request, Response, branch, cseq, encode, value, values
+from balise_agent.net.sip.message import Headers, Request, Response, branch, cseq, encode, reply, value
 from balise_agent.net.sip.transaction import TIMEOUT_S, ClientTransaction
 from balise_agent.net.sip.uri import bracketed
 
@@ -285,10 +285,3 @@ class _Asking:
         if self._request.method == "INVITE" and response.code >= 300:
             ack = encode(refused_ack(self._request, response))
             self._agent.acknowledge(self._request, ack, self._peer, self._port)
-
-
-def reply(request: Request, code: int, phrase: str, extra: Headers = (), body: bytes = b"") -> Response:
-    """The answer to a request (RFC 3261 § 8.2.6.2): its Vias, and who and what it was."""
-    same = tuple(("Via", text) for text in values(request.headers, "via"))
-    rest = tuple((name, value(request.headers, name.lower()) or "") for name in ("From", "To", "Call-ID", "CSeq"))
-    return Response(code=code, phrase=phrase, headers=(*same, *rest, *extra), body=body)
