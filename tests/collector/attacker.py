@@ -12,11 +12,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import pytest
+
 TIMEOUT_S = 30.0
 CONNACK, PUBLISH, PUBACK, SUBACK, PINGRESP, DISCONNECT = 2, 3, 4, 9, 13, 14
 GRANTED, NOT_AUTHORIZED, PACKET_TOO_LARGE = 0x01, 0x87, 0x95
 
 Name = str | bytes
+
+VERSIONS = pytest.mark.parametrize("version", [4, 5], ids=["3.1.1", "5"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,3 +202,11 @@ def varint(number: int) -> bytes:
         found.append(low | 0x80 * (number > 0))
         if not number:
             return bytes(found)
+
+
+def answer(line: Attacker, call: str, *arguments: object, **options: object) -> object:
+    """What the broker says to it: "cut" where it hangs up."""
+    try:
+        return getattr(line, call)(*arguments, **options)
+    except ConnectionError:
+        return "cut"
