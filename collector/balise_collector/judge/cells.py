@@ -1,0 +1,98 @@
+"""What was seen of a home, minute by minute?
+
+A day is 1,440 minutes of 32 bits, each bit something seen in that minute. Bits are only ever set: in which order they
+come does not matter, nor how often.
+"""
+
+from __future__ import annotations
+
+from array import array
+
+DAY_MIN = 1_440
+MINUTE_MS = 60_000
+
+ALIVE = 1 << 0  # the probe measured something
+OUT_OK = 1 << 1  # a rung beyond the operator answered
+OUT_LOST = 1 << 2  # one did not, at all
+OP_OK = 1 << 3
+OP_LOST = 1 << 4
+LOSSY = 1 << 5  # a rung beyond the box lost more than a little
+GW_LOSSY = 1 << 6  # so did the box itself
+SLOW_RTT = 1 << 7  # round trips to the operator's target are long without a test
+DNS_OK = 1 << 8
+DNS_BAD = 1 << 9
+TV_OK = 1 << 10
+TV_BAD = 1 << 11
+TEL_OK = 1 << 12  # registered
+TEL_BAD = 1 << 13  # not registered
+CALL_OK = 1 << 14
+CALL_BAD = 1 << 15
+SIP_OK = 1 << 16  # the server answers
+SIP_BAD = 1 << 17
+LINK_OK = 1 << 18  # the probe's link carries the contract
+LINK_BAD = 1 << 19
+RADIO_OK = 1 << 20
+RADIO_BAD = 1 << 21
+CLOCK_BAD = 1 << 22
+LINE_UP = 1 << 23  # the probe's own ladder of echoes says so
+LINE_DOWN = 1 << 24
+
+REACHED = OUT_OK | OUT_LOST | OP_OK | OP_LOST
+NOBODY = array("I", bytes(4 * DAY_MIN))
+
+
+class Cells:
+    """One home's days. ``newest``: the last minute in which anything was seen, -1: none."""
+
+    __slots__ = ("_day", "_page", "newest", "pages")
+
+    def __init__(self) -> None:
+        self.pages: dict[int, array[int]] = {}
+        self._day, self._page = -1, NOBODY
+        self.newest = -1
+
+    def see(self, ts_ms: int, bits: int) -> bool:
+        """Sets bits in the minute of that date; False: all were set."""
+        minute = ts_ms // MINUTE_MS
+        day = minute // DAY_MIN
+        if day != self._day:
+            self._page = self.pages.get(day) or self._made(day)
+            self._day = day
+        if minute > self.newest:
+            self.newest = minute
+        page, at = self._page, minute % DAY_MIN
+        before = page[at]
+        if before | bits == before:
+            return False
+        page[at] = before | bits
+        return True
+
+    def at(self, minute: int) -> int:
+        """The bits of a minute since 1970."""
+        page = self.pages.get(minute // DAY_MIN)
+        return 0 if page is None else page[minute % DAY_MIN]
+
+    def last(self, bits: int, minute: int, within: int) -> int:
+        """The latest minute up to ``minute`` with one of these bits, at most ``within`` before it; -1: none has."""
+        minute = min(minute, max(self.newest, -1))
+        at, stop = minute, minute - within
+        pages = self.pages
+        while at > stop and at >= 0:
+            page = pages.get(at // DAY_MIN)
+            if page is None:
+                at = at // DAY_MIN * DAY_MIN - 1
+                continue
+            if page[at % DAY_MIN] & bits:
+                return at
+            at -= 1
+        return -1
+
+    def drop_before(self, day: int) -> None:
+        """Forgets days before that one."""
+        for old in [d for d in self.pages if d < day]:
+            del self.pages[old]
+        self._day = -1
+
+    def _made(self, day: int) -> array[int]:
+        page = self.pages[day] = array("I", bytes(4 * DAY_MIN))
+        return page

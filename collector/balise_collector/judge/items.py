@@ -1,0 +1,123 @@
+"""When, and by which own account, was a home cut off? One `Item` a cut: what the broker missed and what the probe told
+of it afterwards are one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from balise_collector.judge import cells as c
+from balise_collector.judge.log import BOX_CLASSES, CUT_CLASSES, LINE_CLASSES, HomeLog, Outage, Silence
+from balise_collector.judge.settings import Settings
+
+Account = Literal["line", "box", "core", "power", "delivery", "quiet", ""]
+"""What the home's own records say of it: quiet: the probe went on and saw nothing; "": nothing is known (yet)."""
+
+BOOT_SLACK_MS = 300_000
+SHORT_OUTAGE_MS = 30_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """``start_ms``: exact where the probe told it. ``known_ms``: when the collector could know of it, by dates of
+    the evidence; ``lost_ms`` None: its session was not lost."""
+
+    start_ms: int
+    home: str
+    end_ms: int | None
+    known_ms: int
+    exact: bool
+    lost_ms: int | None
+    account: Account
+
+
+def of_silence(log: HomeLog, silence: Silence, now_ms: int, settings: Settings) -> Item | None:
+    """A lost session; None: it was back so soon that it only restarted."""
+    back_ms = silence.back_ms
+    outage = _matching(log, silence)
+    if outage is None and back_ms is not None and back_ms - silence.lost_ms < settings.short_s * 1_000:
+        return None
+    if outage is None:
+        account = _account(log, silence, now_ms)
+        start_ms = silence.lost_ms - settings.lost_after_s * 1_000
+        return Item(
+            start_ms=start_ms,
+            home=log.id,
+            end_ms=back_ms,
+            known_ms=silence.lost_ms,
+            exact=False,
+            lost_ms=silence.lost_ms,
+            account=account,
+        )
+    return Item(
+        start_ms=outage.start_ms,
+        home=log.id,
+        end_ms=outage.end_ms if outage.end_ms is not None else back_ms,
+        known_ms=silence.lost_ms,
+        exact=True,
+        lost_ms=silence.lost_ms,
+        account=account_of(outage.place),
+    )
+
+
+def of_outage(log: HomeLog, outage: Outage) -> Item | None:
+    """A cut that no lost session goes with; None: there is one, or it was no cut of 30 s."""
+    end_ms = outage.end_ms
+    if outage.place not in CUT_CLASSES or (end_ms is not None and end_ms - outage.start_ms < SHORT_OUTAGE_MS):
+        return None
+    if any(_matching(log, silence) == outage for silence in _near(log, outage)):
+        return None
+    return Item(
+        start_ms=outage.start_ms,
+        home=log.id,
+        end_ms=end_ms,
+        known_ms=outage.told_ms,
+        exact=True,
+        lost_ms=None,
+        account=account_of(outage.place),
+    )
+
+
+def account_of(place: str) -> Account:
+    """What an outage's class says of the cut."""
+    if place in LINE_CLASSES:
+        return "line"
+    return "box" if place in BOX_CLASSES else "core"
+
+
+def _near(log: HomeLog, outage: Outage) -> list[Silence]:
+    end_ms = outage.end_ms if outage.end_ms is not None else outage.told_ms
+    found = log.silences(outage.start_ms - 600_000)
+    return [s for s in found if s.lost_ms <= end_ms + 120_000]
+
+
+def _matching(log: HomeLog, silence: Silence) -> Outage | None:
+    """The first cut that this session was lost by: it began within minutes before the loss, and lasted beyond it."""
+    for outage in log.outage_list():
+        if outage.place not in CUT_CLASSES or outage.start_ms > silence.lost_ms:
+            continue
+        end_ms = outage.end_ms
+        if end_ms is None or end_ms > silence.lost_ms or silence.lost_ms - 150_000 < outage.start_ms:
+            return outage
+    return None
+
+
+def _account(log: HomeLog, silence: Silence, now_ms: int) -> Account:
+    """Without an outage of its own: what its records of that time, or its machine's start, say."""
+    end_ms = silence.back_ms if silence.back_ms is not None else now_ms
+    first = (silence.lost_ms - 60_000) // c.MINUTE_MS + 2
+    last = end_ms // c.MINUTE_MS - 1
+    seen = line_up = 0
+    for minute in range(first, min(last + 1, first + 240)):
+        bits = log.cells.at(minute)
+        seen += bool(bits & c.ALIVE)
+        line_up += bool(bits & (c.OUT_OK | c.LINE_UP))
+    if line_up * 2 > max(1, last + 1 - first) or line_up >= 20:
+        return "delivery"
+    if silence.back_ms is None:
+        return ""
+    if log.booted_within(silence.lost_ms - BOOT_SLACK_MS, silence.back_ms + BOOT_SLACK_MS):
+        return "power"
+    is_back = log.cells.last(c.ALIVE, silence.back_ms // c.MINUTE_MS + 10, 10) >= 0
+    return "quiet" if is_back else ""

@@ -1,0 +1,269 @@
+"""Rows in, facts and incidents out: what changed is judged again, and nothing else.
+
+    judge = Judge(topology)
+    judge.take(rows); judge.hear(evidence)
+    judge.advance(now_ms)      # what changed, as derived rows
+    judge.timeline(home, service, from_ms, to_ms); judge.incidents(); judge.fact(home, service)
+
+Rule 1: `take` only remembers; `advance` concludes. After `advance` at one date the state is that of all rows taken,
+whatever their order and however often it was advanced before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from balise_collector.judge.cells import MINUTE_MS
+from balise_collector.judge.channels import Channels
+from balise_collector.judge.evidence import Evidence
+from balise_collector.judge.facts import SERVICES, Part, Service, Span, timeline
+from balise_collector.judge.ground import Ground
+from balise_collector.judge.incidents import Incident
+from balise_collector.judge.line import Cuts
+from balise_collector.judge.log import HomeLog, Outage
+from balise_collector.judge.marks import NEVER, Marks
+from balise_collector.judge.platform import Blindness
+from balise_collector.judge.quality import Quality
+from balise_collector.judge.rating import Rating
+from balise_collector.judge.reading import READERS
+from balise_collector.judge.rows import Derived, Row
+from balise_collector.judge.runs import Skip, episodes
+from balise_collector.judge.settings import Settings
+from balise_collector.judge.shown import Shown
+from balise_collector.judge.symptoms import BY_PLACE, SYMPTOMS, Episode, Shared
+from balise_collector.judge.topology import Topology
+
+LATE_MS = 180_000  # older than this when it comes, a row may explain a silence
+SILENCE_BACK_MS = 3 * 86_400_000
+
+
+class Judge:
+    """The whole of it over one topology. Not for two threads at once."""
+
+    def __init__(self, topology: Topology, settings: Settings | None = None) -> None:
+        self.settings = settings or Settings()
+        self._ground = Ground(topology, self.settings)
+        self._marks = Marks(self.settings)
+        self._cuts = Cuts(self._ground)
+        self._shared = {symptom.name: Shared(self._ground, symptom) for symptom in SYMPTOMS}
+        self._channels = Channels(self._ground, self._marks.samples)
+        self._quality, self._rating = Quality(self._ground), Rating(self._ground)
+        self._blindness = Blindness(self._ground)
+        self._touched: dict[str, int] = {}
+        self._parts: dict[str, list[Part]] = {}
+        self._known: dict[int, Incident] = {}
+        self._sorted: list[Incident] = []
+        self._shown = Shown(self._ground, self._parts)
+        self.now_ms = 0
+
+    @property
+    def homes(self) -> Iterable[str]:
+        """Those that are measured."""
+        return self._ground.logs
+
+    def take(self, rows: Iterable[Row]) -> None:
+        """Remembers what they say; rows of homes that nobody expects are passed over."""
+        logs, marks, readers, touched = self._ground.logs, self._marks, READERS, self._touched
+        for row in rows:
+            log = logs.get(row.home)
+            if log is None:
+                self._other(row)
+                continue
+            reader = readers.get(row.measurement)
+            if reader is None:
+                continue
+            reader(log, row, marks)
+            home, ts_ms = row.home, row.ts_ms
+            if touched.get(home, NEVER) > ts_ms:
+                touched[home] = ts_ms
+
+    def hear(self, said: Iterable[Evidence]) -> None:
+        """Evidence from outside."""
+        for evidence in said:
+            if self._ground.hear(evidence):
+                self._marks.line(evidence.ts_ms - 1_200_000)
+
+    def advance(self, now_ms: int) -> list[Derived]:
+        """Concludes at that date, which never goes back; what is shown differently from then on."""
+        self.now_ms = max(self.now_ms, now_ms)
+        self._note_late()
+        self._conclude_line()
+        self._conclude_services()
+        self._conclude_quality()
+        changed = self._compare()
+        touched, self._touched = self._touched, {}
+        stretches = changed or {}
+        incidents = None if changed is None else self._sorted
+        return self._shown.changes(self.now_ms, [*touched, *stretches], stretches, incidents)
+
+    # reading
+
+    def incidents(self) -> list[Incident]:
+        """All of them, by their start; children know their parent."""
+        return list(self._sorted)
+
+    def timeline(self, home: str, service: Service, from_ms: int, to_ms: int) -> list[Span]:
+        """The history of a fact."""
+        log = self._ground.logs.get(home)
+        if log is None:
+            return [Span(from_ms, to_ms, 3, "not measured")]
+        return timeline(log, service, from_ms, to_ms, self._parts.get(home, ()), self.settings)
+
+    def facts(self, home: str) -> dict[Service, Span]:
+        """What is believed now, and since when."""
+        return {service: self._shown.fact(home, service, self.now_ms) for service in SERVICES}
+
+    def outages(self, home: str) -> list[Outage]:
+        """The home's own account of its cuts."""
+        log = self._ground.logs.get(home)
+        return [] if log is None else log.outage_list()
+
+    def rewrite(self, now_ms: int) -> Iterator[Derived]:
+        """Every expected home's facts, changed or not; each 5 min."""
+        return self._shown.everything(now_ms)
+
+    @property
+    def topology(self) -> Topology:
+        return self._ground.topology
+
+    # concluding
+
+    def _other(self, row: Row) -> None:
+        """The platform's minutes, and probes at the head-end."""
+        if row.measurement == "platform" and row.target in ("ingest", ""):
+            if self._ground.beat(row.ts_ms, row.fields.get("broker_ok") is not False):
+                self._blindness.beat(row.ts_ms)
+                self._marks.line(row.ts_ms - self.settings.warm_up_s * 1_000)
+        elif row.home in self._ground.topology.places and row.measurement in ("tv_window", "tv_zap"):
+            bad = row.kind == "failed" or float(row.fields.get("es_ratio", 0.0)) >= self.settings.tv_es_ratio
+            if row.measurement == "tv_window" or bad:
+                self._ground.refer(row.target, row.ts_ms, bad)
+                self._marks.channels[row.target] = min(row.ts_ms, self._marks.channels.get(row.target, NEVER))
+
+    def _note_late(self) -> None:
+        """Rows of a silence tell what it was; rows near an incident tell who was well."""
+        for home, ts_ms in self._touched.items():
+            log = self._ground.logs[home]
+            if ts_ms < self.now_ms - LATE_MS or self.now_ms - ts_ms < 0:
+                self._explain(log, ts_ms)
+        if self._touched:
+            oldest = min(self._touched.values())
+            for shared in self._shared.values():
+                since = shared.watches(oldest)
+                if since is not None:
+                    shared.mark(since)
+        self._cuts.tick(self._marks, self.now_ms)
+        for shared in self._shared.values():
+            shared.tick(self.now_ms)
+
+    def _explain(self, log: HomeLog, ts_ms: int) -> None:
+        for silence in log.silences(ts_ms - SILENCE_BACK_MS):
+            if silence.back_ms is None or silence.back_ms + 900_000 >= ts_ms:
+                self._marks.line(silence.lost_ms)
+                return
+
+    def _conclude_line(self) -> None:
+        marks, groups = self._marks, self._ground.groups
+        for ts_ms, home in marks.began:
+            self._cuts.began(ts_ms, home)
+            changed_ms = self._ground.habits.lost(ts_ms, groups[home])
+            if changed_ms is not None:
+                marks.line(changed_ms)
+        marks.began.clear()
+        if marks.line_ms < NEVER:
+            from_ms, marks.line_ms = marks.line_ms, NEVER
+            self._cuts.conclude(from_ms, self.now_ms)
+
+    def _conclude_services(self) -> None:
+        marks, logs = self._marks, self._ground.logs
+        for home, from_ms in marks.outages.items():
+            self._from_outages(logs[home], from_ms)
+        marks.outages.clear()
+        changed, marks.channels = marks.channels, {}
+        since = self._channels.conclude(self._channels.open() | changed)
+        if since is not None:
+            for log in logs.values():
+                if log.bad_tv and log.bad_tv[-1][0] >= since:
+                    marks.runs[("tv", log.id)] = min(since // MINUTE_MS, marks.runs.get(("tv", log.id), NEVER))
+        for (name, home), minute in marks.runs.items():
+            log = logs[home]
+            skip = self._skip(log) if name == "tv" else _nothing
+            from_ms, found = episodes(log, name, minute, self.settings, skip)
+            self._shared[name].put(home, from_ms, found)
+        marks.runs.clear()
+        for shared in self._shared.values():
+            shared.conclude_marked(self.now_ms)
+
+    def _from_outages(self, log: HomeLog, from_ms: int) -> None:
+        for place, name in BY_PLACE.items():
+            found = [
+                Episode(start_ms=o.start_ms, home=log.id, end_ms=o.end_ms, known_ms=o.told_ms)
+                for o in log.outage_list()
+                if o.place == place and o.start_ms >= from_ms
+            ]
+            self._shared[name].put(log.id, from_ms, found)
+
+    def _skip(self, log: HomeLog) -> Skip:
+        """Bad samples of a channel that is bad for everybody are not the home's."""
+        bad = log.bad_tv
+        channels = self._channels
+
+        def skip(minute: int) -> bool:
+            seen = [ch for ts_ms, ch in bad if ts_ms // MINUTE_MS == minute]
+            return bool(seen) and all(channels.is_bad(ch, minute * MINUTE_MS) for ch in seen)
+
+        return skip
+
+    def _conclude_quality(self) -> None:
+        marks = self._marks
+        if marks.lossy or marks.buckets:
+            lossy, marks.lossy = marks.lossy, {}
+            pons, marks.buckets = marks.buckets, set()
+            self._quality.conclude(lossy, pons)
+        if marks.rated:
+            rated, marks.rated = marks.rated, {}
+            self._rating.conclude(rated)
+
+    def _all(self) -> Iterator[Incident]:
+        yield from self._cuts.incidents
+        for shared in self._shared.values():
+            yield from shared.incidents
+        yield from self._channels.incidents
+        yield from self._quality.incidents
+        yield from self._rating.incidents
+        yield from self._blindness.incidents(self.now_ms)
+
+    def _compare(self) -> dict[str, tuple[int, int]] | None:
+        """Homes whose incidents changed, and over which dates; None: no incident did."""
+        now = {id(incident): incident for incident in self._all()}
+        if now.keys() == self._known.keys():
+            return None
+        gone = [incident for key, incident in self._known.items() if key not in now]
+        new = [incident for key, incident in now.items() if key not in self._known]
+        stretches: dict[str, tuple[int, int]] = {}
+        for incident in gone:
+            for spell in incident.spells:
+                self._parts[spell.home] = [p for p in self._parts[spell.home] if p[1] is not incident]
+                _stretch(stretches, spell.home, spell.start_ms, spell.end_ms, self.now_ms)
+        for incident in new:
+            for spell in incident.spells:
+                self._parts.setdefault(spell.home, []).append((spell, incident))
+                _stretch(stretches, spell.home, spell.start_ms, spell.end_ms, self.now_ms)
+        for home in stretches:
+            self._parts[home].sort(key=_by_start)
+        self._known = now
+        self._sorted = sorted(now.values(), key=lambda i: (i.since_ms, i.id))
+        return stretches
+
+
+def _by_start(part: Part) -> tuple[int, str]:
+    return (part[0].start_ms, part[1].id)
+
+
+def _stretch(into: dict[str, tuple[int, int]], home: str, start_ms: int, end_ms: int | None, now_ms: int) -> None:
+    start, end = into.get(home, (NEVER, 0))
+    into[home] = (min(start, start_ms), max(end, now_ms if end_ms is None else end_ms))
+
+
+def _nothing(_minute: int) -> bool:
+    return False

@@ -1,0 +1,294 @@
+"""Which cuts are one fault? Shared silence first, then each home's own.
+
+Cuts in the order of their start; where more of a group began within a minute than chance explains, all that began
+around then is placed together. What is left is one home's: an incident only where its own probe told what broke.
+
+Rule 1: what is found in a stretch of time depends on the cuts in it and a minute before, never on what came when.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+from balise_collector.judge.causes import Cause, cause_of, home_cause
+from balise_collector.judge.ground import Ground
+from balise_collector.judge.incidents import Confidence, Incident, Kind, Spell, reused, until, works_at
+from balise_collector.judge.items import Item, of_outage, of_silence
+from balise_collector.judge.marks import NEVER, Marks
+from balise_collector.judge.shared import Element, Place, is_shared, places
+
+BEFORE_MS = 900_000  # an outage is told of minutes after it began: so far back its cut may have begun
+CLUSTER_MS = 65_000  # after the first group that passes: the last of one cut are missed 23 s after the first
+MOST_EARLIER_MS = 60_000
+SETTLE_MS = 130_000  # by then the broker has missed everybody
+
+
+class Cuts:
+    """All dates at which a cut may have begun, in order, and what was concluded from them."""
+
+    __slots__ = ("_dates", "_ground", "again_ms", "incidents")
+
+    def __init__(self, ground: Ground) -> None:
+        self._ground = ground
+        self._dates: list[tuple[int, str]] = []
+        self.incidents: list[Incident] = []
+        self.again_ms: int | None = None  # by then the broker has missed everybody
+
+    def began(self, ts_ms: int, home: str) -> None:
+        """A session was lost, or an outage began."""
+        entry = (ts_ms, home)
+        at = bisect_left(self._dates, entry)
+        if at == len(self._dates) or self._dates[at] != entry:
+            self._dates.insert(at, entry)
+
+    def tick(self, marks: Marks, now_ms: int) -> None:
+        """What was placed before everybody was missed is placed again."""
+        if self.again_ms is not None and now_ms >= self.again_ms:
+            marks.line(self.again_ms - 2 * SETTLE_MS)
+            self.again_ms = None
+
+    def conclude(self, from_ms: int, now_ms: int) -> None:
+        """Judges again what began from that date on."""
+        from_ms -= BEFORE_MS
+        while True:  # never from the middle of an incident
+            reaching = [i.since_ms for i in self.incidents if i.since_ms < from_ms <= _edge(i)]
+            if not reaching:
+                break
+            from_ms = min(reaching) - 2 * CLUSTER_MS
+        kept = [i for i in self.incidents if i.since_ms < from_ms]
+        consumed = {(spell.home, spell.start_ms) for i in kept for spell in i.spells}
+        cuts = self._items(from_ms - 2 * CLUSTER_MS, now_ms)
+        fresh = [item for item in cuts if item.start_ms >= from_ms - CLUSTER_MS]
+        found, alone = self._scan([i for i in fresh if (i.home, i.start_ms) not in consumed], from_ms, now_ms)
+        shared, alone = _absorbed(self._ground, [*kept, *found], alone)
+        own = own_incidents(self._ground, alone, now_ms)
+        self.incidents = sorted(reused(self.incidents, [*shared, *own]), key=lambda i: i.since_ms)
+        checks = [max(s.start_ms for s in i.spells) + SETTLE_MS for i in found]
+        self.again_ms = max((check for check in checks if check > now_ms), default=None)
+
+    def _items(self, from_ms: int, now_ms: int) -> list[Item]:
+        ground, found = self._ground, dict[tuple[int, str], Item]()
+        homes = {home for _, home in self._dates[bisect_left(self._dates, (from_ms - BEFORE_MS, "")) :]}
+        for home in homes:
+            log = ground.logs[home]
+            items = [of_silence(log, s, now_ms, ground.settings) for s in log.silences(from_ms - BEFORE_MS)]
+            items += [of_outage(log, o) for o in log.outage_list() if o.start_ms >= from_ms]
+            for item in items:
+                if item is not None and item.start_ms >= from_ms and item.start_ms <= now_ms:
+                    found[item.start_ms, home] = item
+        return [found[key] for key in sorted(found)]
+
+    def _scan(self, items: Sequence[Item], from_ms: int, now_ms: int) -> tuple[list[Incident], list[Item]]:
+        ground, found = self._ground, list[Incident]()
+        window: deque[Item] = deque()
+        counts: dict[Element, int] = {}
+        used: set[tuple[int, str]] = set()
+        for number, item in enumerate(items):
+            if (item.start_ms, item.home) in used:
+                continue
+            while window and window[0].start_ms < item.start_ms - ground.settings.window_s * 1_000:
+                _count(counts, ground.groups[window.popleft().home], -1)
+            if item.account == "box" or ground.is_blind(item.start_ms):
+                continue  # its own probe says that it is not shared; or nobody heard
+            window.append(item)
+            _count(counts, ground.groups[item.home], 1)
+            if item.start_ms < from_ms or not self._passes_anywhere(item, counts):
+                continue
+            cluster = [*window, *_following(items, number + 1, item.start_ms + CLUSTER_MS, used)]
+            for incident in self._shared(cluster, now_ms):
+                found.append(incident)
+                used |= {(i.start_ms, i.home) for i in cluster if i.home in incident.hit}
+            window = deque(i for i in window if (i.start_ms, i.home) not in used)
+            counts = {}
+            for left in window:
+                _count(counts, ground.groups[left.home], 1)
+        alone = [i for i in items if i.start_ms >= from_ms and (i.start_ms, i.home) not in used]
+        return found, alone
+
+    def _passes_anywhere(self, item: Item, counts: dict[Element, int]) -> bool:
+        return any(
+            counts[element] >= 2 and self._passes(element, counts[element], item.start_ms)
+            for element in self._ground.groups[item.home]
+        )
+
+    def _passes(self, element: Element, k: int, ts_ms: int) -> bool:
+        ground = self._ground
+        rate = ground.habits.rate(element, ts_ms)
+        return is_shared(k, max(k, ground.measured(element)), rate, ground.settings.alpha)
+
+    def _shared(self, cluster: Sequence[Item], now_ms: int) -> list[Incident]:
+        first = {item.home: item for item in reversed(cluster)}
+        seed_ms = cluster[-1].start_ms
+        check_ms = min(now_ms, max(i.start_ms for i in cluster) + SETTLE_MS)
+        found = self._placed(first, None, seed_ms, check_ms)
+        return [self._incident(place, [first[h] for h in place.homes], now_ms, check_ms) for place in found]
+
+    def _placed(self, items: dict[str, Item], only: Collection[str] | None, seed_ms: int, check_ms: int) -> list[Place]:
+        ground = self._ground
+
+        def groups(home: str) -> list[Element]:
+            return [e for e in ground.groups[home] if only is None or e[0] in only]
+
+        return places(
+            sorted(items),
+            groups,
+            lambda element: ground.healthy(element, items, lambda log: log.online_at(check_ms) is True),
+            ground.size,
+            lambda element, k: self._passes(element, k, seed_ms),
+            ground.settings.spared,
+        )
+
+    def _incident(self, place: Place, items: Sequence[Item], now_ms: int, check_ms: int) -> Incident:
+        ground, settings = self._ground, self._ground.settings
+        cause = cause_of(ground, items, now_ms)
+        place = self._by_cause(place, {item.home: item for item in items}, cause, check_ms)
+        exact = sorted(i.start_ms for i in items if i.exact)
+        starts = exact if len(exact) * 2 >= len(items) else sorted(i.start_ms for i in items)
+        since_ms = starts[len(starts) // 2]
+        ended = until(((i.end_ms, i.exact) for i in items), settings.recovering)
+        kind: Kind = "platform" if cause.name == "delivery" else "line"
+        known = sorted(i.known_ms for i in items)[: max(2, len(items) // 4)]
+        return Incident(
+            kind=kind,
+            element=place.element,
+            what="platform" if kind == "platform" else place.element[0],
+            part=place.part,
+            rival=place.rival,
+            since_ms=since_ms,
+            opened_ms=max(min(known[-1], since_ms + 90_000), known[0]) + settings.hold_s * 1_000,
+            until_ms=ended,
+            spells=tuple(_spell(item, ended) for item in items),
+            homes=ground.size[place.element],
+            measured=ground.measured(place.element),
+            cause=cause.name,
+            confidence=_confidence(place, cause),
+            evidence=(f"{len(items)} of {ground.measured(place.element)} measured homes lost together", *cause.said),
+            works=works_at(ground.topology, [i.home for i in items], since_ms),
+            reviewed=cause.complete and ended is not None,
+        )
+
+    def _by_cause(self, place: Place, items: dict[str, Item], cause: Cause, check_ms: int) -> Place:
+        """Power follows buildings, light follows the plant: a known cause decides between two that explain the same."""
+        if not cause.elements or place.element[0] in cause.elements:
+            return place if not cause.elements else Place(element=place.element, homes=place.homes, part=place.part)
+        seed_ms = max(item.start_ms for item in items.values())
+        found = self._placed(items, cause.elements, seed_ms, check_ms)
+        if found and len(found[0].homes) * 10 >= 8 * len(items):
+            return Place(element=found[0].element, homes=place.homes, part=found[0].part)
+        return place
+
+
+def own_incidents(ground: Ground, items: Sequence[Item], now_ms: int) -> list[Incident]:
+    """One home's cuts: those whose place its probe, or the OLT, named; a box that comes and goes is one."""
+    by_home: dict[str, list[Item]] = {}
+    for item in items:
+        by_home.setdefault(item.home, []).append(item)
+    found = []
+    for home, cuts in sorted(by_home.items()):
+        for run in _runs(cuts):
+            incident = _own(ground, home, run, now_ms)
+            if incident is not None:
+                found.append(incident)
+    return found
+
+
+def _runs(cuts: Sequence[Item]) -> list[list[Item]]:
+    """Cuts of one account with less than half an hour between."""
+    runs: list[list[Item]] = []
+    for cut in cuts:
+        last = runs[-1][-1] if runs else None
+        near = last is not None and last.end_ms is not None and cut.start_ms - last.end_ms < 1_800_000
+        if near and last is not None and last.account == cut.account:
+            runs[-1].append(cut)
+        else:
+            runs.append([cut])
+    return runs
+
+
+def _own(ground: Ground, home: str, run: Sequence[Item], now_ms: int) -> Incident | None:
+    settings = ground.settings
+    cause = home_cause(ground, home, run, now_ms)
+    ends = [cut.end_ms for cut in run]
+    ended = None if None in ends else max(end for end in ends if end is not None)
+    longest = max((cut.end_ms if cut.end_ms is not None else NEVER) - cut.start_ms for cut in run)
+    least_s = settings.home_line_s if cause.name in ("line", "power") else settings.home_box_s
+    loops = len(run) >= settings.loop_count and run[settings.loop_count - 1].start_ms - run[0].start_ms < 3_600_000
+    if not cause.name or (longest < least_s * 1_000 and not loops):
+        return None
+    since_ms = run[0].start_ms
+    kind: Kind = "box" if cause.name == "box" else "line"
+    return Incident(
+        kind=kind,
+        element=("home", home),
+        what="box" if kind == "box" else "home",
+        since_ms=since_ms,
+        opened_ms=max(*(cut.known_ms for cut in run[: settings.loop_count]), since_ms + least_s * 1_000),
+        until_ms=ended,
+        spells=tuple(Spell(home=home, start_ms=cut.start_ms, end_ms=cut.end_ms) for cut in run),
+        homes=1,
+        measured=1,
+        cause=cause.name,
+        confidence="sure" if cause.complete else "probable",
+        evidence=cause.said,
+        works=works_at(ground.topology, [home], since_ms),
+        reviewed=cause.complete and ended is not None,
+    )
+
+
+def _absorbed(
+    ground: Ground, incidents: Sequence[Incident], items: Sequence[Item]
+) -> tuple[list[Incident], list[Item]]:
+    """A home of an element that is out is cut off by that, also where it was not missed with the others."""
+    shared, left = list(incidents), list[Item]()
+    for item in items:
+        at = next((n for n, i in enumerate(shared) if _explains(ground, i, item)), None)
+        if at is None:
+            left.append(item)
+            continue
+        incident = shared[at]
+        spell = _spell(item, incident.until_ms)
+        shared[at] = replace(incident, spells=(*incident.spells, spell))
+    return shared, left
+
+
+def _explains(ground: Ground, incident: Incident, item: Item) -> bool:
+    if incident.part or item.account in ("box", "delivery") or incident.element not in ground.groups[item.home]:
+        return False
+    end_ms = incident.until_ms
+    return incident.since_ms <= item.start_ms and (end_ms is None or item.start_ms < end_ms)
+
+
+def _edge(incident: Incident) -> int:
+    last = max((spell.start_ms for spell in incident.spells), default=incident.since_ms)
+    return max(last, incident.since_ms) + 2 * CLUSTER_MS
+
+
+def _count(counts: dict[Element, int], groups: Sequence[Element], step: int) -> None:
+    for element in groups:
+        counts[element] = counts.get(element, 0) + step
+
+
+def _following(items: Sequence[Item], at: int, to_ms: int, used: set[tuple[int, str]]) -> list[Item]:
+    found = []
+    while at < len(items) and items[at].start_ms <= to_ms:
+        if (items[at].start_ms, items[at].home) not in used and items[at].account != "box":
+            found.append(items[at])
+        at += 1
+    return found
+
+
+def _spell(item: Item, ended_ms: int | None) -> Spell:
+    """A home whose own account is exact keeps it; another began when most did, and ended when it was back."""
+    if item.exact:
+        return Spell(home=item.home, start_ms=item.start_ms, end_ms=item.end_ms)
+    ends = [end for end in (item.end_ms, ended_ms) if end is not None]
+    return Spell(home=item.home, start_ms=item.start_ms, end_ms=min(ends) if ends else None)
+
+
+def _confidence(place: Place, cause: Cause) -> Confidence:
+    if place.rival is not None:
+        return "undecided"
+    return "sure" if cause.complete and not place.part else "probable"

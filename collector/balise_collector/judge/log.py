@@ -1,0 +1,152 @@
+"""What is remembered of one home?
+
+Minutes as bits (`cells`), and what is rare with its exact date: sessions, outages, bad samples, tests of the rate.
+
+Rule 1: everything is a set or a sorted list of values that carry their own dates: the order of arrival leaves no trace.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right, insort
+from dataclasses import dataclass, field
+from typing import NamedTuple, TypeVar
+
+from balise_collector.judge.cells import Cells
+from balise_collector.judge.topology import HomeSite
+
+LINE_CLASSES = frozenset({"access.line", "access.wan", "unplaced"})
+BOX_CLASSES = frozenset({"home.box_or_lan", "lan.link"})
+CUT_CLASSES = LINE_CLASSES | BOX_CLASSES | {"operator.core"}
+"""The home is without any service; in the others the line itself works."""
+
+
+V = TypeVar("V", tuple[int, bool], tuple[int, str], "Rate")
+
+
+class Outage(NamedTuple):
+    """What a probe's ladder told. ``end_ms`` None: it had not ended when it was last told of, at ``told_ms``."""
+
+    start_ms: int
+    end_ms: int | None
+    place: str
+    told_ms: int
+
+
+class Rate(NamedTuple):
+    """One test that filled the line. ``share``: of the contract, the worse way; -1: latency only."""
+
+    ts_ms: int
+    share: float
+    bloat_us: int  # -1: rate only
+
+
+class Silence(NamedTuple):
+    """A session that was lost. ``back_ms`` None: it is still away."""
+
+    lost_ms: int
+    back_ms: int | None
+
+
+@dataclass(slots=True, eq=False)
+class HomeLog:
+    """A home's memory. ``boots``: when its probe's machine started, to 10 s; ``bad_tv``: (date, channel)."""
+
+    id: str
+    site: HomeSite
+    cells: Cells = field(default_factory=Cells)
+    sessions: list[tuple[int, bool]] = field(default_factory=list)
+    outages: dict[str, Outage] = field(default_factory=dict)
+    boots: list[int] = field(default_factory=list)
+    bad_tv: list[tuple[int, str]] = field(default_factory=list)
+    rates: list[Rate] = field(default_factory=list)
+    last_tv: int = -1  # minute of its last good sample
+    last_telephone: int = -1
+    last_outage_ms: int = -1
+    impaired: bool = False  # its link or radio was ever found not to do
+    bad_days: dict[str, set[int]] = field(default_factory=dict)  # by symptom: days with a bad sample
+    _sorted: list[Outage] | None = None
+
+    def session(self, ts_ms: int, online: bool) -> bool:
+        """Its session began or ended then; False: that is known."""
+        return _add(self.sessions, (ts_ms, online))
+
+    def online_at(self, ts_ms: int) -> bool | None:
+        """Whether its session was open; None: not known."""
+        at = bisect_right(self.sessions, (ts_ms, True)) - 1
+        return self.sessions[at][1] if at >= 0 else None
+
+    def silences(self, from_ms: int) -> list[Silence]:
+        """Sessions lost from that date on, in order; what was lost again before it was back is one."""
+        found: list[Silence] = []
+        at = bisect_left(self.sessions, (from_ms, False))
+        lost: int | None = None
+        for ts_ms, online in self.sessions[at:]:
+            if online and lost is not None:
+                found.append(Silence(lost, ts_ms))
+                lost = None
+            elif not online and lost is None:
+                lost = ts_ms
+        if lost is not None:
+            found.append(Silence(lost, None))
+        return found
+
+    def silence_at(self, ts_ms: int) -> Silence | None:
+        """The silence that this date is in."""
+        at = bisect_right(self.sessions, (ts_ms, True)) - 1
+        if at < 0 or self.sessions[at][1]:
+            return None
+        first = at
+        while first > 0 and not self.sessions[first - 1][1]:
+            first -= 1
+        back = next((t for t, online in self.sessions[at + 1 :] if online), None)
+        return Silence(self.sessions[first][0], back)
+
+    def outage(self, id_: str, told: Outage) -> bool:
+        """It was told of an outage; the end is better than none, the later telling better than the first."""
+        known = self.outages.get(id_)
+        if known is not None and _rank(known) >= _rank(told):
+            return False
+        self.outages[id_] = told
+        self._sorted = None
+        return True
+
+    def outage_list(self) -> list[Outage]:
+        """By their start."""
+        if self._sorted is None:
+            self._sorted = sorted(self.outages.values())
+        return self._sorted
+
+    def boot(self, ts_ms: int) -> bool:
+        """Its machine started then; of what a minute's records say of the same start, all are kept."""
+        rounded = round(ts_ms / 10_000) * 10_000
+        at = bisect_left(self.boots, rounded)
+        if at < len(self.boots) and self.boots[at] == rounded:
+            return False
+        self.boots.insert(at, rounded)
+        return True
+
+    def booted_within(self, from_ms: int, to_ms: int) -> bool:
+        at = bisect_left(self.boots, from_ms)
+        return at < len(self.boots) and self.boots[at] <= to_ms
+
+    def bad_channel(self, ts_ms: int, channel: str) -> bool:
+        return _add(self.bad_tv, (ts_ms, channel))
+
+    def rate(self, rate: Rate) -> bool:
+        return _add(self.rates, rate)
+
+
+def _rank(outage: Outage) -> tuple[bool, int, Outage]:
+    return (outage.end_ms is not None, outage.told_ms, outage)
+
+
+def _add(into: list[V], value: V) -> bool:
+    """Into its place, once."""
+    if not into or into[-1] < value:
+        into.append(value)
+        return True
+    at = bisect_left(into, value)
+    if at < len(into) and into[at] == value:
+        return False
+    insort(into, value)
+    return True

@@ -1,0 +1,153 @@
+"""What has changed since it was last concluded from, and from which date on must it be concluded again?
+
+Rule 1: a mark only says where to look; what is found there depends on the logs alone.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from dataclasses import dataclass, field
+
+from balise_collector.judge import cells as c
+from balise_collector.judge.cells import DAY_MIN, MINUTE_MS
+from balise_collector.judge.log import CUT_CLASSES, HomeLog, Outage
+from balise_collector.judge.settings import Settings
+
+NEVER = 2**62
+BUCKET_MIN = 10
+DAY_MS = DAY_MIN * MINUTE_MS
+BOOT_SLACK_MS = 300_000
+TELEPHONE = (("sip", c.SIP_BAD, c.SIP_OK), ("register", c.TEL_BAD, c.TEL_OK), ("call", c.CALL_BAD, c.CALL_OK))
+
+
+@dataclass(slots=True)
+class Channel:
+    """Samples of one channel in all homes: how many were good, by day and minute; which were bad, by date and home."""
+
+    good: dict[int, array[int]] = field(default_factory=dict)
+    bad: dict[int, set[tuple[int, str]]] = field(default_factory=dict)  # by day
+
+    def saw(self, ts_ms: int) -> None:
+        minute = ts_ms // MINUTE_MS
+        page = self.good.get(minute // DAY_MIN)
+        if page is None:
+            page = self.good[minute // DAY_MIN] = array("H", bytes(2 * DAY_MIN))
+        page[minute % DAY_MIN] = min(page[minute % DAY_MIN] + 1, 65_535)
+
+    def goods(self, from_min: int, to_min: int) -> int:
+        """Good samples in these minutes, the last one excluded."""
+        found = 0
+        for day in range(from_min // DAY_MIN, (to_min - 1) // DAY_MIN + 1):
+            page = self.good.get(day)
+            if page is not None:
+                found += sum(page[max(0, from_min - day * DAY_MIN) : max(0, to_min - day * DAY_MIN)])
+        return found
+
+
+@dataclass(slots=True)
+class Marks:
+    """What changed since it was last looked at.
+
+    ``line_ms``: from which date on cuts are judged again, ``began``: dates at which one began; ``outages``: homes with
+    a new one; ``runs``: by symptom and home, the first minute of a bad or good sample; ``buckets``: ten minutes of a
+    PON whose quality changed; ``lossy``, ``rated``: by home; ``channels``: with the first day that changed.
+    """
+
+    settings: Settings
+    line_ms: int = NEVER
+    began: list[tuple[int, str]] = field(default_factory=list)
+    outages: dict[str, int] = field(default_factory=dict)
+    runs: dict[tuple[str, str], int] = field(default_factory=dict)
+    buckets: set[tuple[str, int]] = field(default_factory=set)
+    lossy: dict[str, set[int]] = field(default_factory=dict)
+    rated: dict[str, int] = field(default_factory=dict)
+    channels: dict[str, int] = field(default_factory=dict)
+    samples: dict[str, Channel] = field(default_factory=dict)
+
+    def line(self, ts_ms: int) -> None:
+        self.line_ms = min(self.line_ms, ts_ms)
+
+    def outage(self, log: HomeLog, told: Outage) -> None:
+        """It was told of an outage."""
+        self.outages[log.id] = min(told.start_ms, self.outages.get(log.id, NEVER))
+        log.last_outage_ms = max(log.last_outage_ms, told.end_ms or told.told_ms)
+        for name in log.bad_days:
+            self._run(log, name, told.start_ms - MINUTE_MS, 0)
+        for ts_ms, channel in log.bad_tv:
+            if ts_ms >= told.start_ms - MINUTE_MS:
+                self.channels[channel] = min(ts_ms, self.channels.get(channel, NEVER))
+        if told.place in CUT_CLASSES:
+            self.began.append((told.start_ms, log.id))
+            self.line(told.start_ms)
+
+    def session(self, log: HomeLog, ts_ms: int, online: bool) -> None:
+        """A session began or ended: the silence that it ends, or begins, began there."""
+        silence = log.silence_at(ts_ms - 1)
+        if not online:
+            self.began.append((ts_ms, log.id))
+        self.line(ts_ms if silence is None else min(ts_ms, silence.lost_ms))
+
+    def boot(self, log: HomeLog, ts_ms: int) -> None:
+        """A machine started: the silence around it, or just before, has a cause."""
+        for near_ms in (ts_ms, ts_ms - BOOT_SLACK_MS, ts_ms + BOOT_SLACK_MS):
+            silence = log.silence_at(near_ms)
+            if silence is not None:
+                self.line(silence.lost_ms)
+
+    def telephone(self, log: HomeLog, ts_ms: int, bits: int) -> None:
+        """A sample of the telephone; a good one matters only near a bad one."""
+        for name, bad, ok in TELEPHONE:
+            if bits & bad or (bits & ok and _is_near(log.bad_days.get(name), ts_ms)):
+                self._run(log, name, ts_ms, bits & bad)
+
+    def quality(self, log: HomeLog, ts_ms: int) -> None:
+        """A minute of a home became worse."""
+        bucket = ts_ms // MINUTE_MS // BUCKET_MIN
+        if log.site.pon:
+            self.buckets.add((log.site.pon, bucket))
+        self.lossy.setdefault(log.id, set()).add(bucket)
+
+    def explained(self, log: HomeLog, ts_ms: int) -> None:
+        """Something explains what was bad in that minute: the service's samples are judged again."""
+        minute = ts_ms // MINUTE_MS
+        for name, days in log.bad_days.items():
+            if minute // DAY_MIN in days:
+                self._run(log, name, ts_ms, 0)
+        at = bisect_left(log.bad_tv, (minute * MINUTE_MS, ""))
+        for bad_ms, channel in log.bad_tv[at : at + 4]:
+            if bad_ms // MINUTE_MS == minute:
+                self.channels[channel] = min(bad_ms, self.channels.get(channel, NEVER))
+
+    def rate(self, log: HomeLog, ts_ms: int) -> None:
+        self.rated[log.id] = min(ts_ms, self.rated.get(log.id, NEVER))
+
+    def sample(self, log: HomeLog, ts_ms: int, channel: str, bad: bool) -> None:
+        """A television sample."""
+        known = self.samples.get(channel)
+        if known is None:
+            known = self.samples[channel] = Channel()
+        day = ts_ms // DAY_MS
+        if bad:
+            known.bad.setdefault(day, set()).add((ts_ms, log.id))
+        else:
+            known.saw(ts_ms)
+        if bad or day in known.bad or day - 1 in known.bad or day + 1 in known.bad:
+            self.channels[channel] = min(ts_ms, self.channels.get(channel, NEVER))
+        if bad or _is_near(log.bad_days.get("tv"), ts_ms):
+            self._run(log, "tv", ts_ms, int(bad))
+
+    def _run(self, log: HomeLog, name: str, ts_ms: int, bad: int) -> None:
+        minute = ts_ms // MINUTE_MS
+        if bad:
+            log.bad_days.setdefault(name, set()).add(minute // DAY_MIN)
+        key = (name, log.id)
+        self.runs[key] = min(minute, self.runs.get(key, NEVER))
+
+
+def _is_near(days: set[int] | None, ts_ms: int) -> bool:
+    """A bad sample was on that day or a neighbour of it."""
+    if not days:
+        return False
+    day = ts_ms // DAY_MS
+    return day in days or day - 1 in days or day + 1 in days

@@ -1,0 +1,144 @@
+"""Does a home get the rate it pays for, and does its line keep its delay while it is full?
+
+From the few tests that fill the line. Too slow: two tests in a row below the contract, one of them outside the
+evening, with no good one between. Bufferbloat: one test of latency under load above the limit, until the next good one.
+
+Rule 1: where most of the fleet is slow in the same hours, our target is, and no home.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from balise_collector.judge.cells import MINUTE_MS
+from balise_collector.judge.ground import Ground
+from balise_collector.judge.habits import civil
+from balise_collector.judge.incidents import Incident, Spell, reused, works_at
+from balise_collector.judge.log import HomeLog, Rate
+
+FLEET_MS = 3 * 3_600_000  # before and after a test, the others' tests are looked at
+FLEET_SHARE = 0.5
+FLEET_LEAST = 5  # other homes' tests that tell of the target
+EVENING = range(36, 48)  # half hours from 18 h
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slow:
+    """A home's rate is bad. ``end_ms`` None: it still is, as far as is known."""
+
+    cause: str
+    start_ms: int
+    end_ms: int | None
+    known_ms: int
+    last_ms: int
+
+
+class Rating:
+    """Tests of all homes in order, and what was concluded from them."""
+
+    __slots__ = ("_all", "_by_home", "_ground", "incidents")
+
+    def __init__(self, ground: Ground) -> None:
+        self._ground = ground
+        self._all: list[tuple[int, str, bool]] = []
+        self._by_home: dict[str, list[Slow]] = {}
+        self.incidents: list[Incident] = []
+
+    def conclude(self, rated: dict[str, int]) -> bool:
+        """Judges the homes with a new test again, and those whose low tests are near it in time."""
+        again = set(rated)
+        for home, from_ms in rated.items():
+            for rate in self._ground.logs[home].rates:
+                if rate.ts_ms >= from_ms and rate.share >= 0:
+                    self._note(rate, home)
+                    again |= {h for h, low in self._near(rate.ts_ms) if low}
+        changed = False
+        for home in again:
+            found = self._spells(self._ground.logs[home])
+            changed |= found != self._by_home.get(home, [])
+            self._by_home[home] = found
+        if changed:
+            self.incidents = reused(self.incidents, self._incidents())
+        return changed
+
+    def _note(self, rate: Rate, home: str) -> None:
+        entry = (rate.ts_ms, home, self._is_low(rate))
+        at = bisect_left(self._all, entry)
+        if at == len(self._all) or self._all[at] != entry:
+            insort(self._all, entry)
+
+    def _is_low(self, rate: Rate) -> bool:
+        return rate.share < self._ground.settings.slow_share
+
+    def _near(self, ts_ms: int) -> list[tuple[str, bool]]:
+        at = bisect_left(self._all, (ts_ms - FLEET_MS, "", False))
+        end = bisect_left(self._all, (ts_ms + FLEET_MS, "", False))
+        return [(home, low) for _, home, low in self._all[at:end]]
+
+    def _is_ours(self, ts_ms: int, home: str) -> bool:
+        """Most of the others were slow then too."""
+        others = [low for other, low in self._near(ts_ms) if other != home]
+        return len(others) >= FLEET_LEAST and sum(others) >= FLEET_SHARE * len(others)
+
+    def _spells(self, log: HomeLog) -> list[Slow]:
+        bloat_us = self._ground.settings.bloat_us
+        rates = [(r.ts_ms, self._is_low(r)) for r in log.rates if r.share >= 0]
+        rates = [(ts, low) for ts, low in rates if not (low and self._is_ours(ts, log.id))]
+        loads = [(r.ts_ms, r.bloat_us > bloat_us) for r in log.rates if r.bloat_us >= 0]
+        return [
+            *(run for run in _runs(rates, "provisioning", 2) if _by_day(rates, run)),
+            *_runs(loads, "bufferbloat", 1),
+        ]
+
+    def _incidents(self) -> list[Incident]:
+        return sorted(
+            (self._incident(home, slow) for home, spells in self._by_home.items() for slow in spells),
+            key=lambda i: (i.since_ms, i.id),
+        )
+
+    def _incident(self, home: str, slow: Slow) -> Incident:
+        ground = self._ground
+        ttl_ms = ground.settings.rate_ttl_min * MINUTE_MS
+        end_ms = slow.end_ms if slow.end_ms is not None else slow.last_ms + ttl_ms
+        words = "below its contract at all hours" if slow.cause == "provisioning" else "slow to answer while full"
+        return Incident(
+            kind="slow",
+            element=("home", home),
+            what=slow.cause,
+            since_ms=slow.start_ms,
+            opened_ms=slow.known_ms,
+            until_ms=end_ms,
+            spells=(Spell(home=home, start_ms=slow.start_ms, end_ms=end_ms),),
+            homes=1,
+            measured=1,
+            cause=slow.cause,
+            evidence=(f"its line is {words}, by its tests",),
+            works=works_at(ground.topology, [home], slow.start_ms),
+            reviewed=slow.end_ms is not None,
+        )
+
+
+def _runs(tests: Sequence[tuple[int, bool]], cause: str, least: int) -> list[Slow]:
+    """Bad tests in a row; from half way after the last good one to half way to the next."""
+    found: list[Slow] = []
+    run: list[int] = []
+    good: int | None = None
+    for ts_ms, bad in [*tests, (-1, False)]:
+        if bad:
+            run.append(ts_ms)
+            continue
+        if len(run) >= least:
+            end_ms = None if ts_ms < 0 else (run[-1] + ts_ms) // 2
+            start_ms = run[0] if good is None else (good + run[0]) // 2
+            found.append(Slow(cause=cause, start_ms=start_ms, end_ms=end_ms, known_ms=run[least - 1], last_ms=run[-1]))
+        run, good = [], ts_ms
+    return found
+
+
+def _by_day(tests: Sequence[tuple[int, bool]], slow: Slow) -> bool:
+    """Not in evenings alone: that would be congestion."""
+    return any(
+        bad and slow.start_ms <= ts_ms <= slow.last_ms and civil(ts_ms)[1] not in EVENING for ts_ms, bad in tests
+    )

@@ -1,0 +1,201 @@
+"""What does a row say of its home?
+
+One map, `READERS`: measurement -> what it leaves in the home's log. A reader is called 50,000 times a second.
+
+Rule 1: skipped says nothing; what the probe's own load, cable or radio did is not the line's.
+Rule 2: a name that is not resolved is DNS's failure, never the telephone's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from balise_collector.judge import cells as c
+from balise_collector.judge.log import HomeLog, Outage, Rate
+from balise_collector.judge.marks import Marks
+from balise_collector.judge.rows import Row
+
+HALF_WINDOW_MS = 30_000  # a window of a minute is of the minute that its middle is in
+_AUTH = frozenset({"auth", "user"})
+
+Reader = Callable[[HomeLog, Row, Marks], None]
+
+
+def _reach(log: HomeLog, row: Row, marks: Marks) -> None:
+    target = row.target
+    fields = row.fields
+    at_ms = row.ts_ms - HALF_WINDOW_MS
+    sent, lost = fields.get("sent", 0), fields.get("lost", 0)
+    if target == "gw":
+        if lost and row.kind == "ok":
+            log.cells.see(at_ms, c.ALIVE | c.GW_LOSSY)
+        return
+    is_op = target[:2] == "op"
+    if row.kind == "failed" or (sent and lost == sent):
+        log.cells.see(at_ms, c.ALIVE | (c.OP_LOST if is_op else c.OUT_LOST))
+        return
+    bits = c.ALIVE | (c.OP_OK if is_op else c.OUT_OK)
+    if lost and lost >= marks.settings.lossy_window * sent:  # type: ignore[operator]
+        bits |= c.LOSSY
+    if is_op and fields.get("p50_us", 0) > marks.settings.slow_rtt_us:  # type: ignore[operator]
+        bits |= c.SLOW_RTT
+    if log.cells.see(at_ms, bits) and bits & (c.LOSSY | c.SLOW_RTT):
+        marks.quality(log, at_ms)
+        marks.explained(log, at_ms)
+
+
+def _alive(log: HomeLog, row: Row, marks: Marks) -> None:
+    state = row.fields.get("state")
+    bits = c.ALIVE
+    if state == "up":
+        bits |= c.LINE_UP
+    elif state == "down":
+        bits |= c.LINE_UP if row.fields.get("class") == "operator.server" else c.LINE_DOWN
+    if log.cells.see(row.ts_ms - HALF_WINDOW_MS, bits) and bits & c.LINE_DOWN:
+        marks.explained(log, row.ts_ms - HALF_WINDOW_MS)
+
+
+def _outage(log: HomeLog, row: Row, marks: Marks) -> None:
+    fields = row.fields
+    start, end, dur = fields.get("start_ms"), fields.get("end_ms"), fields.get("dur_s")
+    ended = fields.get("state") == "ended"
+    if ended and end is None and dur is not None:
+        end = row.ts_ms
+    if start is None:
+        start = row.ts_ms - int(float(dur) * 1_000) if dur is not None else None
+    if start is None:
+        return
+    place = str(fields.get("class", "unplaced"))
+    told = Outage(int(start), int(end) if ended and end is not None else None, place, row.ts_ms)
+    if log.outage(str(fields.get("id", start)), told):
+        marks.outage(log, told)
+
+
+def _presence(log: HomeLog, row: Row, marks: Marks) -> None:
+    online = bool(row.fields.get("online"))
+    if log.session(row.ts_ms, online):
+        marks.session(log, row.ts_ms, online)
+
+
+def _host(log: HomeLog, row: Row, marks: Marks) -> None:
+    uptime = row.fields.get("uptime_s")
+    log.cells.see(row.ts_ms, c.ALIVE | (c.CLOCK_BAD if row.fields.get("clock_ok") is False else 0))
+    if uptime is not None and uptime < 86_400:  # type: ignore[operator]
+        started_ms = row.ts_ms - int(uptime) * 1_000
+        if log.boot(started_ms):
+            marks.boot(log, started_ms)
+
+
+def _dns(log: HomeLog, row: Row, _marks: Marks) -> None:
+    log.cells.see(row.ts_ms, c.ALIVE | (c.DNS_OK if row.kind == "ok" else c.DNS_BAD))
+
+
+def _link(log: HomeLog, row: Row, _marks: Marks) -> None:
+    speed = row.fields.get("speed_bps")
+    if speed:
+        low = log.site.down_bps > 0 and speed < log.site.down_bps * 1.05  # type: ignore[operator]
+        log.cells.see(row.ts_ms, c.LINK_BAD if low else c.LINK_OK)
+        log.impaired |= low
+
+
+def _wifi(log: HomeLog, row: Row, marks: Marks) -> None:
+    rssi = row.fields.get("rssi_dbm")
+    if rssi is not None:
+        weak = rssi < marks.settings.weak_dbm  # type: ignore[operator]
+        log.cells.see(row.ts_ms, c.RADIO_BAD if weak else c.RADIO_OK)
+        if weak:
+            log.impaired = True
+            marks.explained(log, row.ts_ms)
+
+
+def _tv(log: HomeLog, row: Row, marks: Marks) -> None:
+    fields = row.fields
+    if fields.get("valid") is False:
+        return
+    bad = row.kind == "failed" or float(fields.get("es_ratio", 0.0)) >= marks.settings.tv_es_ratio
+    log.cells.see(row.ts_ms, c.ALIVE | (c.TV_BAD if bad else c.TV_OK))
+    if bad:
+        log.bad_channel(row.ts_ms, row.target)
+    else:
+        log.last_tv = max(log.last_tv, row.ts_ms // c.MINUTE_MS)
+    marks.sample(log, row.ts_ms, row.target, bad)
+
+
+def _zap(log: HomeLog, row: Row, marks: Marks) -> None:
+    """A join that fails is a bad sample; one that works is judged by what was then listened to."""
+    if row.kind == "failed":
+        _tv(log, row, marks)
+
+
+def _signal(log: HomeLog, row: Row, marks: Marks) -> None:
+    fields = row.fields
+    if fields.get("fail_class") == "local" or row.reason == "resolve":
+        return
+    ok = row.kind == "ok"
+    if row.target.endswith(".register"):
+        refused = fields.get("register_code") is not None
+        bits = (c.TEL_OK | c.SIP_OK) if ok else (c.TEL_BAD if refused else c.SIP_BAD)
+    else:
+        bits = c.SIP_OK if ok else c.SIP_BAD
+    if bits & c.TEL_OK:
+        log.last_telephone = max(log.last_telephone, row.ts_ms // c.MINUTE_MS)
+    if log.cells.see(row.ts_ms, c.ALIVE | bits):
+        marks.telephone(log, row.ts_ms, bits)
+
+
+def _call(log: HomeLog, row: Row, marks: Marks) -> None:
+    fields = row.fields
+    if fields.get("fail_class") == "local" or fields.get("valid") is False or row.reason == "resolve":
+        return
+    if row.kind == "ok" and fields.get("setup_ok") is not False:
+        bits = c.SIP_OK | c.TEL_OK | (c.CALL_BAD if fields.get("one_way_audio") else c.CALL_OK)
+    elif fields.get("fail_class") in _AUTH:
+        bits = c.SIP_OK | c.TEL_BAD
+    else:
+        bits = c.SIP_BAD
+    if bits & c.TEL_OK:
+        log.last_telephone = max(log.last_telephone, row.ts_ms // c.MINUTE_MS)
+    if log.cells.see(row.ts_ms, c.ALIVE | bits):
+        marks.telephone(log, row.ts_ms, bits)
+
+
+def _throughput(log: HomeLog, row: Row, marks: Marks) -> None:
+    fields, site = row.fields, log.site
+    if row.kind != "ok" or fields.get("validity", "ok") != "ok" or not site.down_bps:
+        return
+    shares = [
+        float(bps) / contract
+        for bps, contract in ((fields.get("down_bps"), site.down_bps), (fields.get("up_bps"), site.up_bps))
+        if bps is not None and contract
+    ]
+    if shares and log.rate(Rate(row.ts_ms, round(min(shares), 4), -1)):
+        marks.rate(log, row.ts_ms)
+
+
+def _loaded(log: HomeLog, row: Row, marks: Marks) -> None:
+    idle = row.fields.get("idle_p50_us")
+    worst = [row.fields.get(f"{way}_loaded_p95_us") for way in ("down", "up")]
+    found = [float(us) for us in worst if us is not None]
+    if row.kind == "ok" and idle is not None and found:
+        bloat = int(max(found) - float(idle))
+        if log.rate(Rate(row.ts_ms, -1.0, bloat)):
+            marks.rate(log, row.ts_ms)
+
+
+READERS: dict[str, Reader] = {
+    "reach": _reach,
+    "alive": _alive,
+    "outage": _outage,
+    "presence": _presence,
+    "host": _host,
+    "dns": _dns,
+    "link": _link,
+    "wifi": _wifi,
+    "tv_window": _tv,
+    "tv_zap": _zap,
+    "voip_signal": _signal,
+    "voip_call": _call,
+    "throughput": _throughput,
+    "loaded": _loaded,
+}
+"""By measurement; others say nothing of whether a service works."""

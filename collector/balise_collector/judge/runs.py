@@ -1,0 +1,104 @@
+"""In which stretches of time was every sample of a service bad? From minutes to episodes.
+
+Rule 1: a bad sample that a cut, a lossy line or the probe's own radio explains is not the service's.
+Rule 2: a fault begins half way between the last good sample and the first bad one, and ends alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from balise_collector.judge import cells as c
+from balise_collector.judge.cells import DAY_MIN, MINUTE_MS, Cells
+from balise_collector.judge.log import CUT_CLASSES, HomeLog
+from balise_collector.judge.settings import Settings
+from balise_collector.judge.symptoms import Episode
+
+EXPLAINED = c.LINE_DOWN | c.LOSSY | c.RADIO_BAD
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """``least``: bad samples in a row that are a run."""
+
+    bad: int
+    ok: int
+    least: int
+
+
+KINDS = {
+    "tv": Kind(bad=c.TV_BAD, ok=c.TV_OK, least=2),
+    "sip": Kind(bad=c.SIP_BAD, ok=c.SIP_OK, least=2),
+    "register": Kind(bad=c.TEL_BAD, ok=c.TEL_OK, least=1),
+    "call": Kind(bad=c.CALL_BAD, ok=c.CALL_OK, least=2),
+}
+
+Skip = Callable[[int], bool]
+
+
+def ttl_min(name: str, log: HomeLog, settings: Settings) -> int:
+    """How long a sample is believed."""
+    if name != "tv":
+        return settings.telephone_ttl_min
+    slow = 0 < log.site.down_bps <= settings.slow_contract_bps
+    return settings.tv_slow_ttl_min if slow else settings.tv_ttl_min
+
+
+def episodes(log: HomeLog, name: str, minute: int, settings: Settings, skip: Skip) -> tuple[int, list[Episode]]:
+    """The runs that begin at or after the one that ``minute`` is in, and from which date on they are all."""
+    kind, ttl = KINDS[name], ttl_min(name, log, settings)
+    first = _begin(log.cells, kind, minute, ttl)
+    found: list[Episode] = []
+    last_ok, run = log.cells.last(kind.ok, first - 1, ttl), list[int]()
+    for at, bits in _samples(log.cells, kind.bad | kind.ok, first):
+        if bits & kind.ok:
+            _close(found, log.id, kind, run, last_ok, at, ttl)
+            run, last_ok = [], at
+            continue
+        if bits & EXPLAINED or skip(at) or is_cut(log, at):
+            continue
+        if run and at - run[-1] > ttl:
+            _close(found, log.id, kind, run, last_ok, None, ttl)
+            run, last_ok = [], -1
+        run.append(at)
+    _close(found, log.id, kind, run, last_ok, None, ttl)
+    return first * MINUTE_MS, [e for e in found if e.start_ms >= first * MINUTE_MS]
+
+
+def is_cut(log: HomeLog, minute: int) -> bool:
+    """The home's line was out then: nothing of its services is their own."""
+    start_ms, end_ms = (minute - 1) * MINUTE_MS, (minute + 2) * MINUTE_MS
+    return any(
+        outage.place in CUT_CLASSES and outage.start_ms < end_ms and (outage.end_ms is None or outage.end_ms > start_ms)
+        for outage in log.outage_list()
+    )
+
+
+def _begin(cells: Cells, kind: Kind, minute: int, ttl: int) -> int:
+    """The minute after the last good sample before this run; no further back than samples hang together."""
+    at = minute
+    while True:
+        last = cells.last(kind.bad | kind.ok, at - 1, ttl)
+        if last < 0 or cells.at(last) & kind.ok:
+            return max(0, last + 1 if last >= 0 else at - ttl)
+        at = last
+
+
+def _samples(cells: Cells, bits: int, first: int) -> Iterator[tuple[int, int]]:
+    for day in sorted(d for d in cells.pages if d >= first // DAY_MIN):
+        page = cells.pages[day]
+        for at in range(max(0, first - day * DAY_MIN), DAY_MIN):
+            if page[at] & bits:
+                yield day * DAY_MIN + at, page[at]
+
+
+def _close(
+    found: list[Episode], home: str, kind: Kind, run: list[int], last_ok: int, next_ok: int | None, ttl: int
+) -> None:
+    if len(run) < kind.least:
+        return
+    start = run[0] if last_ok < 0 else max((last_ok + run[0] + 1) // 2, run[0] - ttl // 2)
+    end_ms = None if next_ok is None else min((run[-1] + next_ok + 1) // 2, run[-1] + ttl // 2) * MINUTE_MS
+    known_ms = (run[kind.least - 1] + 1) * MINUTE_MS
+    found.append(Episode(start_ms=start * MINUTE_MS, home=home, end_ms=end_ms, known_ms=known_ms))

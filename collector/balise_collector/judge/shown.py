@@ -1,0 +1,215 @@
+"""What is shown of homes and incidents, and when does that change?
+
+Rule 1: a home is looked at again when something of it came, when an incident of it changed, or when what it said last
+has grown too old; never all homes at once.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from balise_collector.judge import cells as c
+from balise_collector.judge.cells import MINUTE_MS
+from balise_collector.judge.facts import OK, SERVICES, UNKNOWN, Part, Service, Span, timeline
+from balise_collector.judge.ground import Ground
+from balise_collector.judge.incidents import Incident, Stage
+from balise_collector.judge.log import HomeLog
+from balise_collector.judge.rows import Derived
+from balise_collector.judge.runs import ttl_min
+
+LOOK_BACK_MIN = 180
+REWRITTEN_MS = 36 * 3_600_000  # a longer stretch of history is told by its incidents alone
+STEP_MS = 300_000
+FINAL: frozenset[Stage] = frozenset({"closed", "reviewed"})
+Known = tuple[int, str]
+
+
+class Shown:
+    """The last that was said of each home and service, and of each incident."""
+
+    __slots__ = ("_due", "_ground", "_heap", "_live", "_parts", "_said", "_since", "_stages")
+
+    def __init__(self, ground: Ground, parts: Mapping[str, Sequence[Part]]) -> None:
+        self._ground, self._parts = ground, parts
+        self._said: dict[str, list[Known]] = {home: [(UNKNOWN, "silence")] * 4 for home in ground.logs}
+        self._since: dict[str, list[int]] = {home: [0] * 4 for home in ground.logs}
+        self._heap: list[tuple[int, str]] = []
+        self._due: dict[str, int] = {}
+        self._stages: dict[str, tuple[Incident, Stage]] = {}
+        self._live: set[str] = set()
+
+    def changes(
+        self,
+        now_ms: int,
+        touched: Iterable[str],
+        rewritten: Mapping[str, tuple[int, int]],
+        incidents: Sequence[Incident] | None,
+    ) -> list[Derived]:
+        """What is to be said at that date; ``incidents`` None: none changed."""
+        found: list[Derived] = []
+        looked: set[str] = set()
+        for home in touched:
+            if home not in looked:
+                looked.add(home)
+                self._look(home, now_ms, found)
+        while self._heap and self._heap[0][0] <= now_ms:
+            due, home = heapq.heappop(self._heap)
+            if self._due.get(home) == due and home not in looked:
+                looked.add(home)
+                self._look(home, now_ms, found)
+        for home, (start_ms, end_ms) in rewritten.items():
+            found += self._rewritten(home, start_ms, min(end_ms, now_ms), now_ms)
+        found += self._of_incidents(incidents, now_ms)
+        return found
+
+    def fact(self, home: str, service: Service, now_ms: int) -> Span:
+        """Now: from when on, what, why."""
+        if home not in self._ground.logs:
+            return Span(0, now_ms, UNKNOWN, "not measured")
+        at = SERVICES.index(service)
+        state, why = self._said[home][at]
+        return Span(self._since[home][at], now_ms, state, why)
+
+    def everything(self, now_ms: int) -> Iterator[Derived]:
+        """Every expected home, measured or not."""
+        for home in self._ground.topology.homes:
+            for service in SERVICES:
+                yield self._derived(home, service, self.fact(home, service, now_ms), now_ms)
+
+    def _look(self, home: str, now_ms: int, found: list[Derived]) -> None:
+        log = self._ground.logs[home]
+        said, since = self._said[home], self._since[home]
+        quick = self._quick(log, now_ms)
+        now = quick if quick is not None else self._slow(log, now_ms)
+        for at, service in enumerate(SERVICES):
+            if now[at] != said[at]:
+                if now[at][0] != said[at][0]:
+                    since[at] = now_ms
+                said[at] = now[at]
+                found.append(self._derived(home, service, self.fact(home, service, now_ms), now_ms))
+        self._next(log, now_ms, quick is None)
+
+    def _quick(self, log: HomeLog, now_ms: int) -> list[Known] | None:
+        """The common case: nothing is wrong, and all of it is fresh; None: look closer."""
+        if self._parts.get(log.id) or (log.sessions and not log.sessions[-1][1]):
+            return None
+        minute = now_ms // MINUTE_MS
+        newest = log.cells.newest
+        bits = log.cells.at(newest) | log.cells.at(newest - 1)
+        if minute - newest > 2 or not bits & c.LINE_UP or bits & (c.LINE_DOWN | c.OUT_LOST | c.CLOCK_BAD):
+            return None
+        if log.impaired or (log.last_outage_ms > now_ms - 3_600_000):
+            return None
+        settings = self._ground.settings
+        tv = OK if minute - log.last_tv <= ttl_min("tv", log, settings) else UNKNOWN
+        telephone = OK if minute - log.last_telephone <= settings.telephone_ttl_min else UNKNOWN
+        return [(OK, "measured"), _known(tv), _known(telephone), (OK, "measured")]
+
+    def _slow(self, log: HomeLog, now_ms: int) -> list[Known]:
+        from_ms = now_ms - LOOK_BACK_MIN * MINUTE_MS
+        parts = self._parts.get(log.id, ())
+        settings = self._ground.settings
+        spans = [timeline(log, service, from_ms, now_ms, parts, settings)[-1] for service in SERVICES]
+        return [(span.state, span.why) for span in spans]
+
+    def _next(self, log: HomeLog, now_ms: int, soon: bool) -> None:
+        """When it must be looked at again if nothing comes of it."""
+        settings = self._ground.settings
+        due = now_ms + MINUTE_MS
+        if not soon:
+            due = (log.cells.newest + settings.internet_ttl_min + 1) * MINUTE_MS
+            for last, ttl in (
+                (log.last_tv, ttl_min("tv", log, settings)),
+                (log.last_telephone, settings.telephone_ttl_min),
+            ):
+                if last >= 0 and (last + ttl + 1) * MINUTE_MS > now_ms:
+                    due = min(due, (last + ttl + 1) * MINUTE_MS)
+            due = max(due, now_ms + 1_000)
+        elif all(state == UNKNOWN for state, _ in self._said[log.id]):
+            self._due.pop(log.id, None)  # nothing can become less known
+            return
+        known = self._due.get(log.id)
+        if known is None or known <= now_ms or due < known:
+            self._due[log.id] = due
+            heapq.heappush(self._heap, (due, log.id))
+
+    def _rewritten(self, home: str, start_ms: int, end_ms: int, now_ms: int) -> Iterator[Derived]:
+        """History that is now another: at its dates on the grid, and where it changes."""
+        if end_ms - start_ms > REWRITTEN_MS or end_ms < start_ms or now_ms - start_ms < STEP_MS:
+            return
+        log, parts = self._ground.logs[home], self._parts.get(home, ())
+        for service in SERVICES[:3]:
+            for span in timeline(log, service, start_ms, end_ms + 1, parts, self._ground.settings):
+                grid = range(-(-span.start_ms // STEP_MS) * STEP_MS, span.end_ms, STEP_MS)
+                for ts_ms in sorted({span.start_ms, *grid}):
+                    yield self._derived(home, service, span, ts_ms)
+
+    def _derived(self, home: str, service: Service, span: Span, ts_ms: int) -> Derived:
+        site = self._ground.topology.homes[home]
+        fields: dict[str, object] = {"state": span.state, "since_ms": span.start_ms, "evidence": span.why}
+        log = self._ground.logs.get(home)
+        if log is not None and log.cells.newest >= 0:
+            fields["age_s"] = max(0.0, round(ts_ms / 1_000 - (log.cells.newest + 1) * 60.0, 1))
+        fields["confidence"] = "sure" if span.why in ("measured", "silence") else "probable"
+        if span.why[:1] == "I":
+            fields["incident"] = span.why
+        tags = {"home": home, "building": site.building, "pon": site.pon, "service": service}
+        return Derived(measurement="home_state", tags=tags, ts_ms=ts_ms, fields=fields)
+
+    def _of_incidents(self, incidents: Sequence[Incident] | None, now_ms: int) -> Iterator[Derived]:
+        """Those whose life went on; ``incidents`` None: they are the same as before, and only time went on."""
+        if incidents is None:
+            yield from self._aged(now_ms)
+            return
+        here: dict[str, tuple[Incident, Stage]] = {}
+        for incident in incidents:
+            known = self._stages.get(incident.id)
+            stage = incident.stage(now_ms, self._ground.settings)
+            here[incident.id] = (incident, stage)
+            if stage != "suspected" and (known is None or known[1] != stage or known[0] != incident):
+                yield of_incident(incident, stage, now_ms)
+        for gone in self._stages.keys() - here.keys():
+            incident, stage = self._stages[gone]
+            if stage != "suspected":
+                yield of_incident(incident, "closed", now_ms, withdrawn=True)
+        self._stages = here
+        self._live = {id_ for id_, (_, stage) in here.items() if stage not in FINAL}
+
+    def _aged(self, now_ms: int) -> Iterator[Derived]:
+        for id_ in sorted(self._live):
+            incident, before = self._stages[id_]
+            stage = incident.stage(now_ms, self._ground.settings)
+            if stage != before:
+                self._stages[id_] = (incident, stage)
+                yield of_incident(incident, stage, now_ms)
+            if stage in FINAL:
+                self._live.discard(id_)
+
+
+def of_incident(incident: Incident, stage: str, now_ms: int, *, withdrawn: bool = False) -> Derived:
+    """An incident as a row."""
+    fields: dict[str, object] = {
+        "id": incident.id,
+        "state": stage,
+        "element": incident.what,
+        "code": incident.element[1],
+        "part": incident.part,
+        "homes": incident.homes,
+        "measured": incident.measured,
+        "unmeasured": incident.homes - incident.measured,
+        "hit": len(set(incident.hit)),
+        "since_ms": incident.since_ms,
+        "cause": "withdrawn" if withdrawn else incident.cause,
+        "confidence": incident.confidence,
+        "evidence": "; ".join(incident.evidence)[:250],
+    }
+    if incident.until_ms is not None:
+        fields["until_ms"] = incident.until_ms
+    fields |= {name: value for name, value in (("works", incident.works), ("parent", incident.parent)) if value}
+    tags = {"kind": incident.kind, "scope": incident.scope}
+    return Derived(measurement="incident", tags=tags, ts_ms=now_ms, fields=fields)
+
+
+def _known(state: int) -> Known:
+    return (state, "measured" if state == OK else "silence")

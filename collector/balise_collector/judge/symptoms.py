@@ -1,0 +1,386 @@
+"""Which homes have the same symptom, and is it one fault?
+
+Dns, upstream, target, telephone, television: each a `Symptom`, one table. A symptom's episodes come from the homes'
+logs; those that begin together, more than chance explains, are placed together; what is left is one home's.
+
+Rule 1: a home spares an element only by something good that is younger than the fault.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from balise_collector.judge import cells as c
+from balise_collector.judge.cells import MINUTE_MS
+from balise_collector.judge.ground import Check, Ground
+from balise_collector.judge.incidents import Incident, Kind, Spell, reused, works_at
+from balise_collector.judge.log import HomeLog
+from balise_collector.judge.marks import NEVER
+from balise_collector.judge.shared import Element, Place, is_shared, places
+
+DAY_MIN = 1_440
+ALPHA = 1e-8  # a service fails alone far more seldom than a probe goes silent, and is looked at far less often
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Symptom:
+    """``window_min``: those of one fault are seen to begin within it; ``ok``: bits that say a home is well;
+    ``own_min``: from when one home's is an incident, None: never; ``causes``: by the kind of element."""
+
+    name: str
+    kind: Kind
+    what: str  # what broke where everybody has it
+    window_min: float
+    ok: int
+    own_min: int | None
+    causes: dict[str, str]
+    sampled: bool  # it is looked at now and then: whoever was not yet looked at is taken to have it too
+
+
+BY_PLACE: dict[str, str] = {"dns": "dns", "upstream": "upstream", "operator.server": "target"}
+"""An outage's class -> the symptom."""
+
+SYMPTOMS: tuple[Symptom, ...] = (
+    Symptom(
+        name="dns",
+        kind="dns",
+        what="dns",
+        window_min=2,
+        ok=c.LINE_UP,
+        own_min=30,
+        causes={"": "dns"},
+        sampled=False,
+    ),
+    Symptom(
+        name="upstream",
+        kind="upstream",
+        what="upstream",
+        window_min=2,
+        ok=c.LINE_UP,
+        own_min=30,
+        causes={"": "upstream"},
+        sampled=False,
+    ),
+    Symptom(
+        name="target",
+        kind="target",
+        what="target",
+        window_min=2,
+        ok=c.OP_OK,
+        own_min=None,
+        causes={"": "target"},
+        sampled=False,
+    ),
+    Symptom(
+        name="sip",
+        kind="telephone",
+        what="registrar",
+        window_min=15,
+        ok=c.SIP_OK,
+        own_min=30,
+        causes={"": "registrar", "home": "path"},
+        sampled=True,
+    ),
+    Symptom(
+        name="register",
+        kind="telephone",
+        what="registrar",
+        window_min=65,
+        ok=c.TEL_OK,
+        own_min=0,
+        causes={"": "registrar", "home": "account"},
+        sampled=True,
+    ),
+    Symptom(
+        name="call",
+        kind="telephone",
+        what="voice",
+        window_min=65,
+        ok=c.CALL_OK,
+        own_min=0,
+        causes={"": "audio"},
+        sampled=True,
+    ),
+    Symptom(
+        name="tv",
+        kind="tv",
+        what="head_end",
+        window_min=65,
+        ok=c.TV_OK,
+        own_min=0,
+        causes={"": "head_end", "building": "multicast", "pon": "multicast", "home": "box"},
+        sampled=True,
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Episode:
+    """A home has a symptom. ``end_ms`` None: it still has; ``known_ms``: when it could be known."""
+
+    start_ms: int
+    home: str
+    end_ms: int | None
+    known_ms: int
+
+
+class Shared:
+    """One symptom: its episodes by home and in order, and what was concluded from them."""
+
+    __slots__ = ("_by_home", "_dates", "_from_ms", "_ground", "again_ms", "incidents", "symptom")
+
+    def __init__(self, ground: Ground, symptom: Symptom) -> None:
+        self._ground, self.symptom = ground, symptom
+        self._by_home: dict[str, list[Episode]] = {}
+        self._dates: list[tuple[int, str]] = []
+        self.incidents: list[Incident] = []
+        self.again_ms: int | None = None  # by then more is known of where it is
+        self._from_ms = NEVER
+
+    def episodes(self, home: str) -> Sequence[Episode]:
+        return self._by_home.get(home, ())
+
+    def replace(self, home: str, from_ms: int, episodes: Sequence[Episode]) -> int | None:
+        """Those of a home from that date on are these; from when on it changed, None: it did not."""
+        before = self._by_home.get(home, [])
+        kept = [e for e in before if e.start_ms < from_ms]
+        gone = before[len(kept) :]
+        if gone == list(episodes):
+            return None
+        for episode in gone:
+            del self._dates[bisect_left(self._dates, (episode.start_ms, home))]
+        for episode in episodes:
+            self._dates.insert(bisect_left(self._dates, (episode.start_ms, home)), (episode.start_ms, home))
+        self._by_home[home] = [*kept, *episodes]
+        changed = {*gone} ^ {*episodes}
+        return min(e.start_ms for e in changed)
+
+    def put(self, home: str, from_ms: int, episodes: Sequence[Episode]) -> None:
+        """Those of a home from that date on are these."""
+        changed_ms = self.replace(home, from_ms, episodes)
+        if changed_ms is not None:
+            self.mark(changed_ms)
+
+    def mark(self, from_ms: int) -> None:
+        self._from_ms = min(self._from_ms, from_ms)
+
+    def tick(self, now_ms: int) -> None:
+        """What was placed with half of the evidence is placed again when the rest is there."""
+        if self.again_ms is not None and now_ms >= self.again_ms:
+            self.mark(self.again_ms - 2 * int(self.symptom.window_min * MINUTE_MS))
+            self.again_ms = None
+
+    def conclude_marked(self, now_ms: int) -> None:
+        """Judges again from the first mark on."""
+        if self._from_ms < NEVER:
+            from_ms, self._from_ms = self._from_ms, NEVER
+            self.conclude(from_ms, now_ms)
+
+    def conclude(self, from_ms: int, now_ms: int) -> None:
+        """Judges again what began from that date on."""
+        window_ms = int(self.symptom.window_min * MINUTE_MS)
+        from_ms -= window_ms
+        while True:  # never from the middle of an incident, nor in the middle of its window
+            reaching = [i for i in self.incidents if _first(i) < from_ms <= _last(i) + 2 * window_ms]
+            if not reaching:
+                break
+            from_ms = min(_first(i) for i in reaching) - window_ms
+        kept = [i for i in self.incidents if _first(i) < from_ms]
+        used = {(s.home, s.start_ms) for i in kept for s in i.spells}
+        at = bisect_left(self._dates, (from_ms - window_ms, ""))
+        order = [e for ts_ms, home in self._dates[at:] if (e := self._episode(home, ts_ms)) is not None]
+        fresh = [e for e in order if (e.home, e.start_ms) not in used]
+        found, alone = self._scan(fresh, from_ms, now_ms)
+        shared, alone = self._absorbed([*kept, *found], alone)
+        own = [incident for e in alone if (incident := self._own(e)) is not None]
+        self.incidents = sorted(reused(self.incidents, [*shared, *own]), key=lambda i: i.since_ms)
+        ends = [_last(i) + window_ms for i in found if i.element[0] != "home"]
+        self.again_ms = max((end for end in ends if end > now_ms), default=None)
+
+    def _episode(self, home: str, start_ms: int) -> Episode | None:
+        return next((e for e in self._by_home.get(home, ()) if e.start_ms == start_ms), None)
+
+    def watches(self, from_ms: int) -> int | None:
+        """Since when an incident began whose place depends on samples of that date; None: no one's does."""
+        window_ms = int(self.symptom.window_min * MINUTE_MS)
+        shared = [i for i in self.incidents if i.element[0] != "home" and _last(i) + 2 * window_ms >= from_ms]
+        return min((_first(i) for i in shared if _first(i) - window_ms <= from_ms), default=None)
+
+    def _scan(self, order: Sequence[Episode], from_ms: int, now_ms: int) -> tuple[list[Incident], list[Episode]]:
+        window_ms = int(self.symptom.window_min * MINUTE_MS)
+        found, used = list[Incident](), set[tuple[str, int]]()
+        for number, episode in enumerate(order):
+            if (episode.home, episode.start_ms) in used or episode.start_ms < from_ms:
+                continue
+            near = [
+                e
+                for e in order[max(0, number - 4_000) : number + 1]
+                if e.start_ms > episode.start_ms - window_ms and (e.home, e.start_ms) not in used
+            ]
+            if not self._passes_anywhere(episode, near):
+                continue
+            after = [
+                e
+                for e in order[number + 1 :]
+                if e.start_ms <= episode.start_ms + window_ms and (e.home, e.start_ms) not in used
+            ]
+            for incident, taken in self._shared([*near, *after], now_ms):
+                found.append(incident)
+                used |= {(e.home, e.start_ms) for e in taken}
+        alone = [e for e in order if e.start_ms >= from_ms and (e.home, e.start_ms) not in used]
+        return found, alone
+
+    def _passes(self, element: Element, k: int) -> bool:
+        ground, minutes = self._ground, self.symptom.window_min
+        p = ground.settings.starts_per_day * minutes / DAY_MIN * ground.settings.overdispersion
+        return k >= 3 and is_shared(k, max(k, ground.measured(element)), p, ALPHA)
+
+    def _passes_anywhere(self, episode: Episode, near: Sequence[Episode]) -> bool:
+        if len(near) < 3:
+            return False
+        counts: dict[Element, set[str]] = {}
+        for other in near:
+            for element in self._ground.groups[other.home]:
+                counts.setdefault(element, set()).add(other.home)
+        return any(self._passes(e, len(counts[e])) for e in self._ground.groups[episode.home])
+
+    def _shared(self, cluster: Sequence[Episode], now_ms: int) -> list[tuple[Incident, list[Episode]]]:
+        ground, symptom = self._ground, self.symptom
+        first: dict[str, Episode] = {}
+        for episode in cluster:
+            first.setdefault(episode.home, episode)
+        starts = sorted(e.start_ms for e in first.values())
+        since_ms = starts[0] if symptom.sampled else starts[len(starts) // 2]
+        is_well = self._is_well(since_ms, min(now_ms, starts[-1] + int(symptom.window_min * MINUTE_MS)))
+        found = places(
+            sorted(first),
+            lambda home: ground.groups[home],
+            lambda element: ground.healthy(element, first, is_well),
+            ground.size,
+            self._passes,
+            ground.settings.spared,
+        )
+        return [self._incident(place, first, is_well) for place in found]
+
+    def _is_well(self, since_ms: int, check_ms: int) -> Check:
+        since_min, ok = since_ms // MINUTE_MS, self.symptom.ok
+        check_min = min(check_ms // MINUTE_MS, since_min + max(4, int(self.symptom.window_min)))
+
+        def is_well(log: HomeLog) -> bool:
+            return log.cells.last(ok, check_min, check_min - since_min - 1) >= 0
+
+        return is_well
+
+    def _incident(self, place: Place, first: dict[str, Episode], is_well: Check) -> tuple[Incident, list[Episode]]:
+        ground, symptom = self._ground, self.symptom
+        taken = [first[home] for home in place.homes]
+        starts = sorted(e.start_ms for e in taken)
+        since_ms = starts[0] if symptom.sampled else starts[len(starts) // 2]
+        ended = _ended(taken, 0.3 if symptom.sampled else ground.settings.recovering)
+        known = sorted(e.known_ms for e in taken)[: max(3, len(taken) // 4)]
+        scope = place.element[0]
+        spells = [Spell(home=e.home, start_ms=e.start_ms, end_ms=_earlier(e.end_ms, ended)) for e in taken]
+        if symptom.sampled and not place.part:
+            others = [h for h in ground.members[place.element] if h not in first and not is_well(ground.logs[h])]
+            spells += [
+                Spell(home=h, start_ms=since_ms, end_ms=ended) for h in others if _was_measured(ground, h, ended)
+            ]
+        incident = Incident(
+            kind=symptom.kind,
+            element=place.element,
+            what=symptom.what if scope == "operator" else scope,
+            part=place.part,
+            rival=place.rival,
+            since_ms=since_ms,
+            opened_ms=known[-1] + ground.settings.hold_s * 1_000,
+            until_ms=ended,
+            spells=tuple(spells),
+            homes=ground.size[place.element],
+            measured=ground.measured(place.element),
+            cause=symptom.causes.get(scope, symptom.causes[""]),
+            confidence="undecided" if place.rival is not None and symptom.kind != "tv" else "sure",
+            evidence=(f"{symptom.name} failed in {len(taken)} of {ground.measured(place.element)} measured homes",),
+            works=works_at(ground.topology, place.homes, since_ms),
+            reviewed=ended is not None,
+        )
+        return incident, taken
+
+    def _absorbed(
+        self, incidents: Sequence[Incident], alone: Sequence[Episode]
+    ) -> tuple[list[Incident], list[Episode]]:
+        shared, left = list(incidents), list[Episode]()
+        for episode in alone:
+            at = next((n for n, i in enumerate(shared) if _explains(self._ground, i, episode)), None)
+            if at is None:
+                left.append(episode)
+                continue
+            spell = Spell(
+                home=episode.home,
+                start_ms=episode.start_ms,
+                end_ms=_earlier(episode.end_ms, shared[at].until_ms),
+            )
+            since_ms = shared[at].since_ms  # what was only taken of this home, it now says itself
+            spells = [s for s in shared[at].spells if s.home != episode.home or s.start_ms != since_ms]
+            shared[at] = replace(shared[at], spells=(*spells, spell))
+        return shared, left
+
+    def _own(self, episode: Episode) -> Incident | None:
+        symptom, ground, end_ms = self.symptom, self._ground, episode.end_ms
+        if symptom.own_min is None:
+            return None
+        if end_ms is not None and end_ms - episode.start_ms < symptom.own_min * MINUTE_MS:
+            return None
+        opened_ms = max(episode.known_ms, episode.start_ms + symptom.own_min * MINUTE_MS)
+        return Incident(
+            kind=symptom.kind,
+            element=("home", episode.home),
+            what="home",
+            since_ms=episode.start_ms,
+            opened_ms=opened_ms + ground.settings.hold_s * 1_000,
+            until_ms=episode.end_ms,
+            spells=(Spell(home=episode.home, start_ms=episode.start_ms, end_ms=episode.end_ms),),
+            homes=1,
+            measured=1,
+            cause=symptom.causes.get("home", symptom.causes[""]),
+            confidence="probable",
+            evidence=(f"{symptom.name} failed in this home, its neighbours' works",),
+            works=works_at(ground.topology, [episode.home], episode.start_ms),
+            reviewed=episode.end_ms is not None,
+        )
+
+
+def _first(incident: Incident) -> int:
+    return min(s.start_ms for s in incident.spells)
+
+
+def _last(incident: Incident) -> int:
+    return max(s.start_ms for s in incident.spells)
+
+
+def _earlier(one: int | None, other: int | None) -> int | None:
+    ends = [end for end in (one, other) if end is not None]
+    return min(ends) if ends else None
+
+
+def _ended(taken: Sequence[Episode], share: float) -> int | None:
+    ends = sorted(e.end_ms for e in taken if e.end_ms is not None)
+    needed = max(1, -int(-len(taken) * share // 1))
+    if len(ends) < needed:
+        return None
+    return ends[len(ends) // 2]
+
+
+def _was_measured(ground: Ground, home: str, end_ms: int | None) -> bool:
+    """Its probe was there: the silent are unknown, whatever is out."""
+    log = ground.logs[home]
+    minute = log.cells.newest if end_ms is None else end_ms // MINUTE_MS
+    return log.cells.last(c.ALIVE, minute, 30) >= 0
+
+
+def _explains(ground: Ground, incident: Incident, episode: Episode) -> bool:
+    if incident.part or incident.element not in ground.groups[episode.home]:
+        return False
+    end_ms = incident.until_ms
+    return incident.since_ms <= episode.start_ms and (end_ms is None or episode.start_ms < end_ms)
