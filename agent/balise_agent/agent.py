@@ -29,11 +29,13 @@ from balise_agent.config import AgentConfig
 from balise_agent.contract import Ack, Command, Config, Presence, Record
 from balise_agent.delivery import Delivery
 from balise_agent.durable_file import make_folder
+from balise_agent.heavy import Heavy
 from balise_agent.identity import Identity, identify
 from balise_agent.orders import Orders
 from balise_agent.outbox import Message, Outbox
 from balise_agent.outbox_thread import RETRY_S, OutboxThread
 from balise_agent.probes import PROBES
+from balise_agent.probes.box import Box
 from balise_agent.probes.context import Context
 from balise_agent.probes.line import open_line
 from balise_agent.runner import LineLock, Runner, until
@@ -93,7 +95,7 @@ class Agent:
         if outbox is None:
             return 0
         self._start_parts(outbox)
-        works = (self._runner.run, self._writer.run, self._send, self._tick, self._feed_watchdog)
+        works = (self._runner.run, self._writer.run, self._heavy.run, self._send, self._tick, self._feed_watchdog)
         tasks = [asyncio.create_task(work()) for work in works]
         service.notify(service.READY)
         ended = asyncio.create_task(self._stopping.wait())
@@ -128,7 +130,18 @@ class Agent:
             on_sealed=self._pump_due.set,
             on_kept=self._delivery.kept,
         )
-        self._runner = Runner(PROBES, self._config, self._context(), self._emit, self._line)
+        context = self._context()
+        self._runner = Runner(PROBES, self._config, context, self._emit, self._line)
+        self._heavy = Heavy(
+            config=lambda: self._config,
+            context=context,
+            clock=self._clock,
+            outbox=self._outbox,
+            on_disk=self._on_disk,
+            runner=self._runner,
+            line=self._line,
+            emit=self._emit,
+        )
         self._orders = Orders(
             probe=self._identity.probe,
             key=self._config.agent.command_key,
@@ -137,7 +150,9 @@ class Agent:
             on_disk=self._on_disk,
             writer=self._writer,
             runner=self._runner,
+            heavy=self._heavy,
             on_replayed=self._walk_again,
+            answer=lambda answer: self._uplink.answer(answer),  # noqa: PLW0108 - it is made later
         )
         self._uplink = self._new_uplink()
         self._say("started", self._version, "; ".join(problems))
@@ -294,8 +309,10 @@ class Agent:
                 self._proof_from_id = float("inf")
                 self._aside(self._await_proof())
                 self._runner.reconfigure(action.config)
+                self._heavy.reconsider()
             case remote_config.StopMeasuring():
                 self._runner.pause(None)
+                self._heavy.interrupt()
             case remote_config.EraseBuffer():
                 self._aside(self._erase())
             case remote_config.Say():
@@ -319,6 +336,7 @@ class Agent:
     async def _erase(self) -> None:
         await self._orders.end()
         await self._runner.settled()
+        await self._heavy.forget()
         self._watched.forget()
         await self._writer.erase()
         self._delivery.reset(time.monotonic())
@@ -357,6 +375,7 @@ class Agent:
             clock_ok=self._clock.synchronised,
             state_dir=self._config.state_dir,
             line=self._watched,
+            box=Box(),
         )
 
     def _presence(self) -> Presence:

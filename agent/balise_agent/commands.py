@@ -7,7 +7,7 @@ Rule 3: without the home's consent nothing is done that measures or could begin 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,6 +17,9 @@ from balise_agent.signature import is_signed
 MOST_IDS = 256
 MOST_PAUSE_S = 86_400
 """A pause ends by itself within a day, whoever forgets to."""
+
+SHAPES = ("light", "full")
+"""Of a test that fills the line."""
 
 Progress = Literal["accepted", "running", "done", "refused", "expired"]
 
@@ -68,9 +71,10 @@ def accept(
         return Refused(reason="no_consent")
     if command.kind == "test" and isinstance(name := command.args.get("probe"), str) and name not in probes:
         return Refused(reason="unknown_probe")
-    if command.args.keys() != _ARGS[command.kind].keys():
+    needed, allowed = _ARGS[command.kind], _ARGS[command.kind] | _MAY_HAVE.get(command.kind, {})
+    if not needed.keys() <= command.args.keys() <= allowed.keys():
         return Refused(reason="bad_args")
-    fine = all(is_fine(command.args[name]) for name, is_fine in _ARGS[command.kind].items())
+    fine = all(allowed[name](value) for name, value in command.args.items())
     return Accepted(command=command) if fine else Refused(reason="bad_args")
 
 
@@ -100,7 +104,8 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str)
 
 
-_ARGS: Mapping[str, Mapping[str, Callable[[Any], bool]]] = {
+_MAY_HAVE: dict[str, dict[str, Callable[[Any], bool]]] = {"test": {"shape": lambda value: value in SHAPES}}
+_ARGS: dict[str, dict[str, Callable[[Any], bool]]] = {
     "test": {"probe": _is_text},
     "replay": {"stream": _is_text, "from_seq": _is_whole(1, MAX_INT)},
     "pause": {"seconds": _is_whole(1, MOST_PAUSE_S)},

@@ -171,6 +171,15 @@ class Presence:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """On ``state``, never retained: the command of that ``id`` was refused, for a reason that says how the line was
+    used at that moment. It is for who asked; nobody keeps it."""
+
+    id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """On ``cmd``, retained: all that the operator sets, whole, each time. ``version`` only grows.
 
@@ -198,8 +207,8 @@ COMMAND_KINDS: tuple[CommandKind, ...] = ("test", "replay", "pause", "resume")
 class Command:
     """On ``cmd``, never retained. The same ``id`` twice is done once; after ``expires_ms`` (UTC) it is refused.
 
-    ``args``: test: ``{"probe": name}``; replay: ``{"stream": s, "from_seq": n}``; pause: ``{"seconds": n}``;
-    resume: ``{}``.
+    ``args``: test: ``{"probe": name}``, of one that fills the line ``"shape": "light" | "full"`` too; replay:
+    ``{"stream": s, "from_seq": n}``; pause: ``{"seconds": n}``; resume: ``{}``.
     """
 
     id: str

@@ -46,11 +46,15 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """Bytes at one moment, down and up: of the way out, and of the probe itself."""
+    """Bytes at one moment, down and up: of the way out, and of the probe itself.
+
+    ``slack``: how far the two moments can be apart, in bytes: a box takes its time to answer, and a full line goes on.
+    """
 
     at_s: float
     wan: tuple[int, int]
     own: tuple[int, int] = (0, 0)
+    slack: tuple[int, int] = (0, 0)
 
 
 def threshold_bps(contract_bps: float | None) -> float:
@@ -148,9 +152,11 @@ class Watch:
 def _others(first: Reading, last: Reading) -> tuple[float, float]:
     """Bit/s that are not the probe's, each way."""
     span_s = max(1e-3, last.at_s - first.at_s)
-    both = zip(first.wan, last.wan, first.own, last.own, strict=True)
-    down, up = (max(0, moved(a, b) - moved(c, d)) * 8 / span_s for a, b, c, d in both)
-    return down, up
+    rates = []
+    for way in (0, 1):
+        seen, own = moved(first.wan[way], last.wan[way]), moved(first.own[way], last.own[way])
+        rates.append(max(0, seen - own - first.slack[way] - last.slack[way]) * 8 / span_s)
+    return rates[0], rates[1]
 
 
 def _rates(first: Reading, last: Reading) -> tuple[float, float]:

@@ -56,11 +56,12 @@ class Slot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tried:
-    """What became of a slot so far. ``over``: it has run, or is given up."""
+    """What became of a slot so far. ``over``: it has run, or is given up; ``why``: it did not run, the last time."""
 
     count: int = 0
     last_s: float = 0.0
     over: bool = False
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,8 @@
 `commands` says whether it may be done.
 
 Rule 1: a command is remembered before it is begun, and decided on in one step: a second copy may be right behind.
-Rule 2: whatever becomes of a command that was begun, a record says so.
+Rule 2: whatever becomes of a command that was begun, a record says so; of a test that the gate refused, an answer that
+nobody keeps.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from typing import Any
 
 from balise_agent import commands
 from balise_agent.clock import Clock
-from balise_agent.contract import Command
+from balise_agent.contract import Answer, Command
+from balise_agent.heavy import KINDS, Heavy, RefusedError
 from balise_agent.outbox import Outbox
 from balise_agent.outbox_thread import OutboxThread
 from balise_agent.probes import PROBES
@@ -25,6 +27,10 @@ from balise_agent.runner import Runner
 from balise_agent.writer import Writer
 
 log = logging.getLogger(__name__)
+
+
+OF_THE_MOMENT = ("line_busy", "gate_unknown")
+"""Refusals that say how the line was used just then: who asked is told, and no record."""
 
 
 class Orders:
@@ -40,10 +46,13 @@ class Orders:
         on_disk: OutboxThread,
         writer: Writer,
         runner: Runner,
+        heavy: Heavy,
         on_replayed: Callable[[], None],
+        answer: Callable[[Answer], None],
     ) -> None:
         self._probe, self._key, self._clock, self._outbox, self._on_disk = probe, key, clock, outbox, on_disk
         self._writer, self._runner, self._on_replayed = writer, runner, on_replayed
+        self._heavy, self._answer = heavy, answer
         self._done_ids = tuple(json.loads(outbox.get("commands") or "[]"))
         self._under_way: set[asyncio.Task[None]] = set()
 
@@ -80,14 +89,22 @@ class Orders:
         detail = "ended with the agent, or with the home's consent"
         try:
             await self._on_disk(partial(self._outbox.put, "commands", json.dumps(self._done_ids)))
-            self._tell(command, "accepted")
+            if not _fills_the_line(command):  # its being refused would be seen from what does not follow
+                self._tell(command, "accepted")
             detail = await self._do(command)
             state = "done"
+        except RefusedError as refused:
+            if str(refused) in OF_THE_MOMENT:
+                self._answer(Answer(id=command.id, reason=str(refused)))
+                return
+            detail = str(refused)
         except Exception as exc:  # whatever it meets, the operator is told
             log.exception("command_failed", extra={"id": command.id, "kind": command.kind})
             detail = f"failed: {type(exc).__name__}"
-        finally:
+        except asyncio.CancelledError:
             self._tell(command, state, detail)
+            raise
+        self._tell(command, state, detail)
 
     def _tell(self, command: Command, state: commands.Progress, detail: str = "") -> None:
         self._writer.put(commands.progress(command, state, self._clock.bt_ms(), detail))
@@ -95,6 +112,10 @@ class Orders:
     async def _do(self, command: Command) -> str:
         args: Any = command.args
         match command.kind:
+            case "test" if _fills_the_line(command):
+                running = partial(self._tell, command, "running")
+                records = await self._heavy.demand(args["probe"], args.get("shape"), running)
+                return f"{len(records)} records"
             case "test":
                 return f"{len(await self._runner.measure(args['probe']))} records"
             case "replay":
@@ -111,3 +132,7 @@ class Orders:
         count = await self._on_disk(partial(self._outbox.replay, stream, from_seq))
         self._on_replayed()
         return f"{count} messages"
+
+
+def _fills_the_line(command: Command) -> bool:
+    return command.kind == "test" and command.args.get("probe") in KINDS

@@ -40,7 +40,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from balise_agent import codec, contract
-from balise_agent.contract import Ack, Command, Config, Presence, Refusal
+from balise_agent.contract import Ack, Answer, Command, Config, Presence, Refusal
 
 log = logging.getLogger(__name__)
 
@@ -174,7 +174,7 @@ class Uplink:
         self._broker, self._presence, self._on_event, self._last_good = broker, presence, on_event, last_good
         self._rng, self._monotonic = rng or random.Random(), monotonic
         self._stop, self._drop = threading.Event(), threading.Event()
-        self._outgoing: deque[tuple[int, bytes] | Presence] = deque()
+        self._outgoing: deque[tuple[int, bytes] | Presence | Answer] = deque()
         self._wake_r, self._wake_w = socket.socketpair()
         self._wake_w.setblocking(False)
         self._thread = threading.Thread(target=self._run, name="uplink", daemon=True)
@@ -217,6 +217,12 @@ class Uplink:
         self._presence = presence
         if self._open:
             self._outgoing.append(presence)
+            self._wake()
+
+    def answer(self, answer: Answer) -> None:
+        """Tells who asked, if the session is open; nobody keeps it for later."""
+        if self._open:
+            self._outgoing.append(answer)
             self._wake()
 
     def _wake(self) -> None:
@@ -291,7 +297,9 @@ class Uplink:
         while self._open and self._outgoing and len(self._sent) < self._window:
             match self._outgoing.popleft():
                 case Presence() as presence:
-                    self._say(client, presence)
+                    self._say(client, codec.encode_presence(presence), retain=True)
+                case Answer() as answer:
+                    self._say(client, codec.encode_answer(answer), retain=False)
                 case (id_, payload):
                     _await_company(client.socket())
                     self._sent[self._publish(client, payload)] = id_
@@ -307,10 +315,10 @@ class Uplink:
             properties.TopicAlias, self._has_alias = _ALIAS, True
         return client.publish(topic, payload, qos=1, properties=properties).mid
 
-    def _say(self, client: mqtt.Client, presence: Presence) -> int:
+    def _say(self, client: mqtt.Client, payload: bytes, *, retain: bool) -> int:
         properties = _properties(PacketTypes.PUBLISH, contract.CONTENT_TYPE_CONTROL)
         topic = contract.topic(self._broker.probe, "state")
-        mid = client.publish(topic, codec.encode_presence(presence), 1, True, properties).mid
+        mid = client.publish(topic, payload, 1, retain, properties).mid
         self._sent[mid] = None
         return mid
 
@@ -319,7 +327,8 @@ class Uplink:
         if not self._open or self._monotonic() >= self._stop_by_s:
             self._drop.set()
         elif self._goodbye is None:
-            self._goodbye = self._say(client, replace(self._presence, online=False))
+            last = codec.encode_presence(replace(self._presence, online=False))
+            self._goodbye = self._say(client, last, retain=True)
 
     def _new_client(self) -> mqtt.Client:
         broker = self._broker
@@ -370,7 +379,7 @@ class Uplink:
         self._open = self._was_open = True
         self._opened_s = self._monotonic()
         self._last_good = self._address
-        self._say(client, self._presence)
+        self._say(client, codec.encode_presence(self._presence), retain=True)
         self._on_event(Connected(address=self._address))
 
     def _on_subscribe(self, _client: mqtt.Client, _data: Any, _mid: int, codes: list[ReasonCode], _props: Any) -> None:

@@ -23,9 +23,11 @@ from balise_agent.codec.batch import (
 )
 from balise_agent.codec.control import (
     decode_ack,
+    decode_answer,
     decode_cmd,
     decode_presence,
     encode_ack,
+    encode_answer,
     encode_command,
     encode_config,
     encode_presence,
@@ -37,6 +39,7 @@ __all__ = [
     "DICTIONARY_ID",
     "check_record",
     "decode_ack",
+    "decode_answer",
     "decode_batch",
     "decode_body",
     "decode_cmd",
@@ -44,6 +47,7 @@ __all__ = [
     "decode_presence",
     "deflate",
     "encode_ack",
+    "encode_answer",
     "encode_batch",
     "encode_body",
     "encode_command",

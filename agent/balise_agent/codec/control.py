@@ -11,6 +11,7 @@ from typing import Any
 from balise_agent.codec.shape import (
     BOOT,
     COMMAND_ID,
+    REASON,
     TOKEN,
     dumps,
     is_int,
@@ -28,6 +29,7 @@ from balise_agent.contract import (
     MAX_WIRE_BYTES,
     VERSION,
     Ack,
+    Answer,
     Command,
     Config,
     Presence,
@@ -47,6 +49,11 @@ def encode_presence(presence: Presence) -> bytes:
     """Payload of a state."""
     out = {"v": VERSION, "online": presence.online, "agent": presence.agent, "boot": presence.boot}
     return dumps(out | {"stream": presence.stream, "config": presence.config})
+
+
+def encode_answer(answer: Answer) -> bytes:
+    """Payload of an answer, on ``state`` too."""
+    return dumps({"v": VERSION, "answer": answer.id, "reason": answer.reason})
 
 
 def encode_config(config: Config) -> bytes:
@@ -95,6 +102,15 @@ def decode_presence(payload: bytes) -> Presence | Refusal:
     if not all(checks.values()):
         return _wrong("state", checks)
     return Presence(**{name: raw[name] for name in checks if name in raw})
+
+
+def decode_answer(payload: bytes) -> Answer | Refusal:
+    """An answer; a presence is none."""
+    raw = _object(payload)
+    checks = {"answer": is_text(raw.get("answer"), COMMAND_ID), "reason": is_text(raw.get("reason"), REASON)}
+    if not all(checks.values()):
+        return _wrong("state", checks)
+    return Answer(id=raw["answer"], reason=raw["reason"])
 
 
 def decode_cmd(payload: bytes) -> Config | Command | Refusal:

@@ -29,12 +29,14 @@ Bytes = tuple[int, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoxSettings:
-    """``host``: the box; ``ssdp_port``: where it hears searches; ``wan_interface``: where ``placement`` is box."""
+    """``host``: the box; ``ssdp_port``: where it hears searches. Where ``placement`` is box, ``wan_interface`` is read,
+    and while a test runs ``lan_interface``: what the home uses passes both, the test itself only the first."""
 
     enabled: bool = flag(True)
     interval_s: float = number(300.0, low=1, high=86_400, unit="s")
     placement: str = choice("lan", ("lan", "box"))
     wan_interface: str | None = text(None, pattern=r"[A-Za-z0-9_.-]{1,15}", allowed="the name of an interface")
+    lan_interface: str | None = text(None, pattern=r"[A-Za-z0-9_.-]{1,15}", allowed="the name of an interface")
     host: str = text(gateway.GATEWAY, pattern=gateway.HOST_PATTERN, allowed=gateway.HOST_ALLOWED)
     ssdp_port: int = number(upnp.SSDP[1], low=1, high=65_535)
 
@@ -57,6 +59,13 @@ class Box:
         if found is None:
             self._igd = None  # another address, perhaps, or it was switched off
         return found
+
+    async def of_others(self, settings: BoxSettings) -> Bytes | None:
+        """As `bytes`, while a test runs: where the agent lives in the box, what left it towards the home and back."""
+        if settings.placement == "lan":
+            return await self.bytes(settings)
+        home = None if settings.lan_interface is None else interface_bytes(settings.lan_interface)
+        return None if home is None else (home[1], home[0])
 
     async def igd(self, settings: BoxSettings) -> upnp.Igd | None:
         """The box that speaks, found once and kept."""

@@ -41,6 +41,10 @@ class Hint:
         """An echo did not."""
         self._now.append((at_ms, None))
 
+    def knows(self, at_ms: int) -> bool:
+        """Whether there is an hour to compare with, and something to compare."""
+        return self._low_us(at_ms) is not None and any(at_ms - sent_ms <= NOW_MS for sent_ms, _ in self._now)
+
     def is_idle(self, at_ms: int) -> bool:
         """Whether round trips are as short as they are when nobody is there, and none is lost."""
         latest = [rtt for sent_ms, rtt in self._now if at_ms - sent_ms <= NOW_MS]
