@@ -48,10 +48,15 @@ def demo(
     token: Annotated[str, typer.Option(help="Its token, or user:password on 1.x.", show_default=False)] = "",
     database: Annotated[str, typer.Option(help="Its database, or first bucket; made where it is missing.")] = "balise",
     org: Annotated[str, typer.Option(help="Its organisation, on 2.x.", show_default=False)] = "",
+    town: Annotated[int, typer.Option(min=0, max=2_000, help="So many simulated homes around the real agent.")] = 0,
+    faults: Annotated[
+        Path | None,
+        typer.Option(help="What happens in the town, as docs/town.md says.", show_default=False, exists=True),
+    ] = None,
 ) -> None:
     """Show the whole path on this machine: a broker, a target, the collector, and one real agent that measures them."""
     with _folder(folder) as where, _ended_by_signals():
-        programs, missing = Programs(where), None
+        programs, missing = Programs(where, town=town, faults=faults), None
         try:
             if influx:
                 programs.serve_options = forwarding.prepare(where, influx, token=token, database=database, org=org)

@@ -21,8 +21,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from balise_collector import broker
+from balise_collector.demo import town
 from balise_collector.directory import Consent, Directory, Home, Inventory, Line, Offer, Pon, sqlite_url
 from balise_collector.target import Ports
+from balise_collector.town.script import ScriptError
 
 READY_S = 20.0
 END_S = 5.0
@@ -64,13 +66,16 @@ class AgentFiles:
 class Programs:
     """The running programs and where their files are; they start in one order and end in the other.
 
-    ``serve_options``: what `balise serve` is told beside.
+    ``serve_options``: what `balise serve` is told beside. ``town``: how many simulated homes stand around the agent,
+    ``faults`` what happens to them; None: what `town/scripts/demo.toml` says.
     """
 
     folder: Path
     agents: list[AgentFiles] = field(default_factory=list)
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     serve_options: tuple[str, ...] = ()
+    town: int = 0
+    faults: Path | None = None
 
     @property
     def data(self) -> Path:
@@ -81,12 +86,24 @@ class Programs:
         """Everything, each once the one before it answers. DemoError: one of them does not."""
         files = prepare_broker(self.data)
         self.agents = prepare_agents(self.folder, self.data, files, agents)
+        settings = self.prepare_town(files)
         self.start_broker()
         ports = self.start_target()
         self.start_collector()
         for agent in self.agents:
             write_agent_config(agent, files, ports)
             self.start_agent(agent)
+        if settings is not None:
+            self.run("town", town.command(self.data, settings, os.getpid()))
+
+    def prepare_town(self, files: broker.BrokerFiles) -> Path | None:
+        """What its program needs; None: there is no town."""
+        if not self.town:
+            return None
+        try:
+            return town.prepare(self.folder, self.data, files, self.town, self.faults, time.time_ns() // 1_000_000)
+        except ScriptError as exc:
+            raise DemoError(str(exc)) from exc
 
     def start_broker(self) -> None:
         """mosquitto, as Debian ships it."""
@@ -164,7 +181,7 @@ class Programs:
 
     def end_all(self) -> None:
         """Agents first, so that what it says last is still heard."""
-        for name in (*(agent.name for agent in self.agents), "collector", "target", "broker"):
+        for name in ("town", *(agent.name for agent in self.agents), "collector", "target", "broker"):
             self.end(name)
 
 

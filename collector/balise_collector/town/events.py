@@ -119,6 +119,21 @@ def box(condition: Condition) -> Said:
     )
 
 
+def wifi(condition: Condition, rng: random.Random) -> Said:
+    """The probe's own radio, where it has no cable."""
+    weak = condition.wifi_weak
+    fields: dict[str, Value] = {
+        "rssi_dbm": int(-52 - 34 * weak + rng.uniform(-3, 3)),
+        "tx_bitrate_bps": int(300_000_000 * (1 - 0.85 * weak)),
+        "rx_bitrate_bps": int(400_000_000 * (1 - 0.85 * weak)),
+        "freq_mhz": 5_180,
+        "tx_packets": rng.randrange(900, 1_500),
+        "retries": int(60 + 700 * weak),
+        "tx_failed": int(40 * weak),
+    }
+    return Said("wifi", "", 9_000, fields)
+
+
 def hourly(line: Timeline, day: plan.Day, end_ms: int) -> list[Said]:
     """Of the hour that is over; after a civil day's end, of the day."""
     hour = end_ms // HOUR_MS - 1
@@ -167,4 +182,4 @@ def text(condition: Condition) -> str:
     return ";".join(",".join(sorted(v)) if isinstance(v, frozenset) else str(v) for v in values)
 
 
-__all__ = ["MICROCUT_MS", "Event", "box", "hourly", "link", "of", "text", "waited_minutes"]
+__all__ = ["MICROCUT_MS", "Event", "box", "hourly", "link", "of", "text", "waited_minutes", "wifi"]

@@ -9,9 +9,9 @@ Rule 1: it depends on the seed, the home and the minute alone, never on when it 
 from __future__ import annotations
 
 import random
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from balise_agent.contract import Value
 from balise_collector.town import calendar, events, plan, spans
@@ -49,17 +49,18 @@ class Probe:
         self._dates = [event.ts_ms for event in self._events]
         self._variants: dict[int, _Variants] = {}
         self._day = plan.Day(ordinal=0)
-        self._ends = [s.start_ms for s in timeline.stretches[1:]] + [2**62]
+        self._starts, self._conditions = _measured(timeline)
+        self._ends = [*self._starts[1:], 2**62]
         self._mem_kb = random.Random(f"{seed}/host/{self.home.number}").randrange(380_000, 420_000)
 
     def says(self, end_ms: int) -> list[Said]:
         """The minute that ends there."""
         start_ms, minute = end_ms - MINUTE_MS, end_ms // MINUTE_MS
-        index, run = self.line.index(start_ms), self.line.run_at(start_ms)
-        stretch = self.line.stretches[index]
-        settled = index == 0 or start_ms - stretch.start_ms >= SETTLED_MS
+        index, run = bisect_right(self._starts, start_ms) - 1, self.line.run_at(start_ms)
+        index = max(0, index)
+        settled = index == 0 or start_ms - self._starts[index] >= SETTLED_MS
         if run is not None and run.end_ms >= end_ms and self._ends[index] >= end_ms and settled:
-            said = self._steady(stretch.condition, run, minute, end_ms)
+            said = self._steady(self._conditions[index], run, minute, end_ms)
         else:
             said = self._mixed(start_ms, end_ms, minute)
         low, high = bisect_left(self._dates, start_ms), bisect_left(self._dates, end_ms)
@@ -125,10 +126,7 @@ class Probe:
         numbers = range(VARIANTS)
         found = _Variants(
             each=[[*line.reach(home, parts, rng), voice.options(home, condition, rng)] for _ in numbers],
-            five=[
-                [*line.dns(home, condition, rng), *line.web(home, condition, rng), events.box(condition)]
-                for _ in numbers
-            ],
+            five=[self._five(condition, rng) for _ in numbers],
             register=[voice.register(home, condition, rng) for _ in numbers],
             call=[voice.call(home, condition, rng) for _ in numbers],
             channels={},
@@ -137,6 +135,11 @@ class Probe:
             self._variants.clear()
         self._variants[id(condition)] = found
         return found
+
+    def _five(self, condition: Condition, rng: random.Random) -> list[Said]:
+        """What comes each five minutes."""
+        said = [*line.dns(self.home, condition, rng), *line.web(self.home, condition, rng), events.box(condition)]
+        return [*said, events.wifi(condition, rng)] if self.home.on_wifi and condition.has_box else said
 
     def _rng(self, name: str, condition: Condition) -> random.Random:
         return random.Random(f"{self._seed}/{self.home.number}/{name}/{events.text(condition)}")
@@ -154,21 +157,22 @@ class Probe:
                     said.append(rate.throughput(self.home, condition, rng, test))
             if end_ms // HOUR_MS != (end_ms - MINUTE_MS) // HOUR_MS:
                 said += events.hourly(self.line, self._day, end_ms)
+                if calendar.minute_of_day(end_ms) < 60 and self._channels:
+                    said.append(tv.joins(condition, 1_440 // plan.tv_every(self.home), rng))
         return said
 
     def _mixed(self, start_ms: int, end_ms: int, minute: int) -> list[Said]:
         """Something changes: conditions are laid end to end, as far as an agent watched."""
         rng = random.Random(f"{self._seed}/{self.home.number}/{minute}/mixed")
         parts = self._parts(start_ms, end_ms)
-        if not parts:
+        run = self.line.run_at(end_ms - 1)
+        if not parts or run is None:  # a window dies with its agent
             return []
-        last, run = parts[-1][0], self.line.run_at(end_ms - 1)
+        last = parts[-1][0]
         said = line.reach(self.home, parts, rng)
-        if run is None:  # the agent did not live to the minute's end; what it had measured is on disk
-            return said
         said += [line.alive(last, run.boot), self._host(last, run, end_ms), voice.options(self.home, last, rng)]
         if plan.is_due(self.home, minute, plan.SOME_EVERY):
-            said += [*line.dns(self.home, last, rng), *line.web(self.home, last, rng), events.box(last)]
+            said += self._five(last, rng)
             if plan.is_due(self.home, minute, plan.CALL_EVERY):
                 said.append(voice.call(self.home, last, rng))
                 if plan.is_due(self.home, minute, plan.REGISTER_EVERY):
@@ -178,13 +182,13 @@ class Probe:
         return self._rarely(last, minute, end_ms, said)
 
     def _parts(self, start_ms: int, end_ms: int) -> list[tuple[Condition, float]]:
-        stretches, found = self.line.stretches, []
+        found = []
         for watched in spans.cut(self.line.watched, [(start_ms, end_ms)]):
-            index, at = self.line.index(watched[0]), watched[0]
+            index, at = max(0, bisect_right(self._starts, watched[0]) - 1), watched[0]
             while at < watched[1]:
                 until = min(watched[1], self._ends[index])
                 if until - at >= 500:
-                    found.append((stretches[index].condition, (until - at) / 1_000))
+                    found.append((self._conditions[index], (until - at) / 1_000))
                 at, index = until, index + 1
         return found
 
@@ -205,6 +209,27 @@ class Probe:
             "clock_ok": condition.clock_ms == 0,
         }
         return Said("host", "", 1_000, fields)
+
+
+def _measured(timeline: Timeline) -> tuple[list[int], list[Condition]]:
+    """The stretches as far as a probe can measure them: how its messages travel changes nothing that they say."""
+    starts: list[int] = []
+    conditions: list[Condition] = []
+    for stretch in timeline.stretches:
+        now = _known(stretch.condition)
+        if not conditions or conditions[-1] is not now:
+            starts.append(stretch.start_ms)
+            conditions.append(now)
+    return starts, conditions
+
+
+_kept: dict[Condition, Condition] = {}
+
+
+def _known(condition: Condition) -> Condition:
+    """The same condition is the same object: variants are kept by it."""
+    plain = replace(condition, uplink=True, broker=True, collector=True, store=True)
+    return _kept.setdefault(plain, plain)
 
 
 def _said(event: Event, end_ms: int) -> Said:

@@ -41,8 +41,11 @@ class Said(Protocol):
 class Judging(Protocol):
     """Whoever is scored."""
 
-    def take(self, points: Sequence[Point]) -> None:
-        """Rows of one delivery."""
+    def take(self, delivery: Delivery) -> None:
+        """What the collector gets of one probe at once."""
+
+    def beat(self, points: Sequence[Point]) -> None:
+        """The collector's own rows."""
 
     def tick(self, now_ms: int) -> Iterable[Said]:
         """What is concluded by now and was not said yet."""
@@ -78,7 +81,7 @@ def run(
                 _hand_over(minute[at], judge, found)
                 at += 1
             if tick == until_ms:
-                judge.take(closed.rows(tick))
+                judge.beat(closed.rows(tick))
             for said in judge.tick(tick):
                 _note(said, found, paged, tick)
         for watcher in found.watchers.values():
@@ -92,7 +95,7 @@ def run(
 def _hand_over(delivery: Delivery, judge: Judging, found: Run) -> None:
     found.records += len(delivery.points)
     found.deliveries += 1
-    judge.take(delivery.points)
+    judge.take(delivery)
 
 
 def _note(said: Said, found: Run, paged: set[str], now_ms: int) -> None:

@@ -23,7 +23,7 @@ from balise_collector.town.topology import Home, Town
 
 _LASTS = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 _AT = re.compile(r"(\d{1,2}):(\d{2})")
-_KEYS = {"kind", "place", "day", "at", "lasts", "strength", "channels", "declared"}
+_KEYS = {"kind", "place", "day", "at", "after", "lasts", "strength", "channels", "declared"}
 _RANDOM_KEYS = {"count", "kinds"}
 
 
@@ -84,6 +84,9 @@ def _wrong(fault: Mapping[str, Any]) -> list[str]:
         "day": isinstance(fault.get("day", 0), int),
         "at": _AT.fullmatch(str(fault.get("at", "12:00"))) is not None,
         "lasts": bool(fault.get("lasts", "1h")) and _LASTS.fullmatch(str(fault.get("lasts", "1h"))) is not None,
+        "after": "at" not in fault and _LASTS.fullmatch(str(fault.get("after", ""))) is not None
+        if "after" in fault
+        else True,
         "strength": isinstance(fault.get("strength", 1.0), int | float),
         "declared": isinstance(fault.get("declared", False), bool),
         "channels": isinstance(fault.get("channels", 1), int | list),
@@ -107,10 +110,7 @@ def _one(raw: Mapping[str, Any], number: int, town: Town, bounds: Span, rng: ran
     place = _place(str(raw.get("place", f"{kind.places[0]}:any")), str(raw["kind"]), town, rng)
     if place is None:
         raise ScriptError(f"fault {number + 1}: {raw.get('place', '')}: not in this town of {len(town.homes)} homes")
-    at = _AT.fullmatch(str(raw.get("at", "12:00")))
-    minute = int(at[1]) * 60 + int(at[2]) if at else 720
-    ordinal = calendar.ordinal(bounds[0]) + int(raw.get("day", 0))
-    start_ms = calendar.civil_ms(ordinal, minute)
+    start_ms = _start(raw, bounds)
     lasts_ms = lasts(str(raw["lasts"])) if "lasts" in raw else int(rng.uniform(*kind.hours) * 3_600_000)
     return Fault(
         number=number,
@@ -122,6 +122,15 @@ def _one(raw: Mapping[str, Any], number: int, town: Town, bounds: Span, rng: ran
         channels=_channels(raw["kind"], raw.get("channels"), town, rng),
         declared=bool(raw.get("declared", False)),
     )
+
+
+def _start(raw: Mapping[str, Any], bounds: Span) -> int:
+    """So long after the run's start, or at a time of one of its civil days."""
+    if "after" in raw:
+        return bounds[0] + lasts(str(raw["after"]))
+    at = _AT.fullmatch(str(raw.get("at", "12:00")))
+    minute = int(at[1]) * 60 + int(at[2]) if at else 720
+    return calendar.civil_ms(calendar.ordinal(bounds[0]) + int(raw.get("day", 0)), minute)
 
 
 def _drawn(name: str, town: Town, bounds: Span, rng: random.Random) -> Fault:

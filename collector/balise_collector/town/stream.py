@@ -74,10 +74,10 @@ class Stream:
 
     def deliveries(self) -> Iterator[list[Delivery]]:
         """A list a minute of the run, in order of their arrival; nothing arrives after the end."""
-        writers = [_Writer(self, line) for line in self.lines if line.home.probe]
+        writers = [Writer(self, line) for line in self.lines if line.home.probe]
         writers.sort(key=lambda w: (w.home.phase_ms, w.home.number))
         presences = sorted(chain.from_iterable(w.presences() for w in writers), key=_received, reverse=True)
-        waiting: list[tuple[int, int, int, _Writer]] = []
+        waiting: list[tuple[int, int, int, Writer]] = []
         for start_ms in range(self.bounds[0], self.bounds[1], MINUTE_MS):
             for writer in writers:
                 end_ms = start_ms + writer.home.phase_ms
@@ -90,7 +90,9 @@ class Stream:
                 minute.append(presences.pop())
             while waiting and waiting[0][0] < until_ms:
                 received_ms, end_ms, _, writer = heapq.heappop(waiting)
-                minute.append(writer.delivery(end_ms, received_ms))
+                delivery = writer.delivery(end_ms, received_ms)
+                if delivery.points:
+                    minute.append(delivery)
             minute.sort(key=_received)
             yield minute
 
@@ -98,7 +100,7 @@ class Stream:
 _received = attrgetter("received_ms")
 
 
-class _Writer:
+class Writer:
     """One probe's minutes on their way."""
 
     __slots__ = ("_at", "_last_ms", "_make", "_tags", "home", "line", "probe")
@@ -132,13 +134,17 @@ class _Writer:
         return self._last_ms
 
     def presences(self) -> Iterator[Delivery]:
-        """Each session's begin and, where the broker says it, end."""
+        """Each session's begin and, where the broker says it, end; the same word again is no change."""
+        last = ("", False)
         for session in self.line.sessions:
             run = self.line.run_at(session.start_ms)
-            if (heard_ms := self._taken(session.start_ms + 200)) is not None:
-                yield self._presence(heard_ms, True, run)
+            now = (run.boot if run else "", True)
+            if now != last and (heard_ms := self._taken(session.start_ms + 200)) is not None:
+                yield self.presence(heard_ms, True, run)
+                last = now
             if session.gone_ms is not None:
-                yield self._presence(session.gone_ms, False, run)
+                yield self.presence(session.gone_ms, False, run)
+                last = (now[0], False)
 
     def _taken(self, at_ms: int) -> int | None:
         """While the collector is away the broker keeps the last word for it."""
@@ -147,7 +153,8 @@ class _Writer:
         later = spans.after(self.line.open, at_ms)
         return None if later is None else later[0] + 500
 
-    def _presence(self, at_ms: int, online: bool, run: Run | None) -> Delivery:
+    def presence(self, at_ms: int, online: bool, run: Run | None) -> Delivery:
+        """Its session's begin or end, as the collector sees it."""
         boot = run.boot if run else ""
         fields = {"online": online, "agent": VERSION, "boot": boot, "config": 1}
         point = self._make(**self._tags, measurement="presence", ts_ms=at_ms, received_ms=at_ms, fields=fields)

@@ -241,7 +241,7 @@ def _sessions(stretches: Sequence[Stretch], runs: Sequence[Run], bounds: Span, r
                 continue
             said = end + 300 if run.clean and end == run.end_ms else end + int(rng.uniform(40.0, 63.0) * 1_000)
             found.append(Session(start_ms=first, end_ms=end, gone_ms=_heard(said, end, broker, collector, bounds)))
-    return [_unless_back(session, later) for session, later in zip(found, [*found[1:], None], strict=True)]
+    return [_unless_back(session, later) for session, later in zip(found, [*found[1:], None], strict=False)]
 
 
 def _heard(said_ms: int, end_ms: int, broker: list[Span], collector: list[Span], bounds: Span) -> int | None:
