@@ -23,7 +23,7 @@ from balise_agent.contract import (
     skipped,
 )
 from balise_collector import wire
-from tests.contract.messages import BASE64URL, anything, bodies, damaged, envelopes, inflated
+from tests.contract.messages import BASE64URL, anything, batches, damaged, inflated
 
 ENVELOPE = Envelope(
     stream="s" * 22, seq=7, boot="b" * 22, ts_ms=1_764_000_000_000, sent_ms=0, chain="c" * 22, retention="raw_90d"
@@ -171,8 +171,9 @@ def test_a_message_too_large_for_the_wire_is_refused_by_both(count: int) -> None
 
 
 @settings(max_examples=100)
-@given(envelopes(), bodies())
-def test_a_kept_body_holds_the_records_of_the_message(envelope: Envelope, body: Body) -> None:
+@given(batches())
+def test_a_kept_body_holds_the_records_of_the_message(batch: tuple[Envelope, Body]) -> None:
+    envelope, body = batch
     decoded = wire.decode(message(encode_body(body), envelope))
     assert isinstance(decoded, wire.Decoded)
     assert repr(wire.records(decoded.body_zlib)) == repr(decoded.records)

@@ -10,7 +10,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from balise_agent.catalogue import CATALOGUE, FieldType, Measurement
+from balise_agent.catalogue import CATALOGUE, FieldType, Measurement, Retention
 from balise_agent.codec import deflate, encode_batch, encode_body, inflate
 from balise_agent.contract import (
     COMMAND_KINDS,
@@ -66,9 +66,9 @@ def fields_of(measurement: Measurement) -> st.SearchStrategy[dict[str, Any]]:
 
 
 @st.composite
-def records(draw: st.DrawFn, base_bt_ms: int) -> Record:
-    """A record that a probe may send in a body of that time."""
-    measurement = draw(st.sampled_from(FROM_PROBES))
+def records(draw: st.DrawFn, base_bt_ms: int, retention: Retention) -> Record:
+    """A record that a probe may send in a body of that time and class."""
+    measurement = draw(st.sampled_from([m for m in FROM_PROBES if m.retention == retention]))
     return Record(
         measurement=measurement.name,
         bt_ms=base_bt_ms + draw(st.integers(-MAX_AT_MS, MAX_AT_MS) | st.integers(-60_000, 0)),
@@ -79,15 +79,17 @@ def records(draw: st.DrawFn, base_bt_ms: int) -> Record:
 
 
 @st.composite
-def bodies(draw: st.DrawFn) -> Body:
-    """One to eight records. Every measurement of a probe so far is of one class, so any mix may share a body."""
+def batches(draw: st.DrawFn) -> tuple[Envelope, Body]:
+    """One to eight records of one class, in an envelope of that class."""
     bt_ms = draw(st.integers(0, MAX_INT))
-    return Body(nonce=draw(tokens), bt_ms=bt_ms, records=tuple(draw(st.lists(records(bt_ms), min_size=1, max_size=8))))
+    envelope = draw(envelopes())
+    some = draw(st.lists(records(bt_ms, envelope.retention), min_size=1, max_size=8))
+    return envelope, Body(nonce=draw(tokens), bt_ms=bt_ms, records=tuple(some))
 
 
 @st.composite
 def envelopes(draw: st.DrawFn) -> Envelope:
-    """Any envelope of the class that probes write."""
+    """Any envelope of a class that probes write."""
     window = draw(st.none() | st.tuples(dates_ms, dates_ms).map(lambda pair: (min(pair), max(pair))))
     return Envelope(
         stream=draw(tokens),
@@ -96,14 +98,14 @@ def envelopes(draw: st.DrawFn) -> Envelope:
         ts_ms=draw(dates_ms),
         sent_ms=draw(dates_ms),
         chain=draw(tokens),
-        retention=FROM_PROBES[0].retention,
+        retention=draw(st.sampled_from(sorted({m.retention for m in FROM_PROBES}))),
         previous=draw(st.none() | tokens),
         window=window,
         signature=draw(st.none() | short),
     )
 
 
-payloads = st.builds(lambda e, b: encode_batch(e, deflate(encode_body(b))), envelopes(), bodies())
+payloads = batches().map(lambda batch: encode_batch(batch[0], deflate(encode_body(batch[1]))))
 
 acks = st.builds(
     Ack,
