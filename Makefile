@@ -3,7 +3,7 @@ PYTHON ?= python3
 UV := uv==0.13.9
 VENV := .venv
 BIN := $(VENV)/bin
-SPECS := tests/contract/node_modules/.package-lock.json
+SPECS := tests/contract/node_modules/.package-lock.json tests/collector/grafana/node_modules/.package-lock.json
 # A Debian user's PATH has neither mosquitto nor mkfs.
 export PATH := $(PATH):/usr/sbin:/sbin
 export PYTHON
@@ -36,12 +36,12 @@ lint: $(VENV)/.project ## ruff and mypy
 	$(BIN)/mypy
 
 clean: ## what `make` and the tools made, the virtual environment too
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis tests/contract/node_modules
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis $(dir $(SPECS))
 	find agent collector tests bench -name __pycache__ -prune -exec rm -rf {} +
 
-# The published JSON schemas of AsyncAPI, which the contract's document is held against.
-$(SPECS): tests/contract/package-lock.json | system-test
-	npm ci --prefix tests/contract --ignore-scripts --no-audit --no-fund --silent
+# What others publish of their formats, which our documents are held against: AsyncAPI's JSON schemas, Grafana's types.
+$(SPECS): %/node_modules/.package-lock.json: %/package-lock.json | system-test
+	npm ci --prefix $* --ignore-scripts --no-audit --no-fund --silent
 	@touch $@
 
 # What Debian lacks for the virtual environment (python3-venv) is in the demo's set.
@@ -63,8 +63,8 @@ $(VENV)/.project: pyproject.toml $(VENV)/.locked | system-demo
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# One file an audience. `report` and `grafana` wait until something uses them: they would double the development lock.
-# They resolve together with all the rest.
+# One file an audience. `report` waits until something uses it: it would double the development lock.
+# It resolves together with all the rest.
 COMPILE = $$dir/bin/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(ARGS) pyproject.toml
 
@@ -72,4 +72,4 @@ lock: ## requirements/*.txt from pyproject.toml (ARGS=--upgrade for newer versio
 	dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && $(PYTHON) -m venv $$dir && $$dir/bin/pip install --quiet $(UV) && \
 	$(COMPILE) --output-file requirements/agent.txt && \
 	$(COMPILE) --extra collector --output-file requirements/collector.txt && \
-	$(COMPILE) --extra collector --extra tv --group dev --output-file requirements/dev.txt
+	$(COMPILE) --extra collector --extra tv --extra grafana --extra speedtest --group dev --output-file requirements/dev.txt

@@ -22,6 +22,7 @@ npm             | command -v npm                                 | fetches the p
 e2fsprogs       | command -v mkfs.ext4                           | small file systems, to fill a disk
 mount           | command -v losetup                             | mounts them
 iproute2        | command -v ip                                  | network namespaces: several hosts on one machine
+docker-compose  | test -e /usr/lib/python3/dist-packages/compose/config/compose_spec.json | holds the schema that deploy/compose.yaml is checked with
 gcc             | command -v cc                                  | builds the relay that emulates delay, loss and rate of a line
 libc6-dev       | test -e /usr/include/stdio.h                   | its headers
 iperf3          | command -v iperf3                              | the peer that throughput is compared with

@@ -62,7 +62,7 @@ collector.broker | contract | *
 collector.migrations |  | *
 collector.directory | contract collector.placement collector.migrations | *
 collector.homes_csv | contract collector.directory | *
-collector.fleet | contract collector.directory | *
+collector.fleet | contract collector.directory collector.target.tokens | *
 collector.judge | contract collector.store | *
 collector.judging | contract collector.judge collector.store collector.journal collector.journal_rows \
 collector.consumers collector.wire collector.directory | *

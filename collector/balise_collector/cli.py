@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typer
 
-from balise_collector.commands import broker, dead_letters, demo, homes, probes, serve, status, target
+from balise_collector.commands import broker, dead_letters, demo, grafana, homes, influx, probes, serve, status, target
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -20,7 +20,9 @@ for name, part in (
     ("probes", probes.app),
     ("broker", broker.app),
     ("dead-letters", dead_letters.app),
+    ("influx", influx.app),
     ("target", target.app),
+    ("grafana", grafana.app),
 ):
     app.add_typer(part, name=name)
 for command in (demo.demo, serve.serve, status.status, status.command):

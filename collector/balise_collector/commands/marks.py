@@ -1,0 +1,57 @@
+"""Which incidents and works does this server know, as marks for Grafana's curves?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+from balise_agent.contract import Value
+from balise_collector.grafana.annotating import Mark
+from balise_collector.store import Point, Reader
+from balise_collector.store.chunks import open_reader as open_chunks
+from balise_collector.store.influx import open_reader as open_influx
+from balise_collector.store.influx import server as influx
+from balise_collector.store.influx import state_path
+
+_FAR_MS = 4_102_444_800_000  # the year 2100
+
+
+def incidents(data: Path, since_ms: int) -> list[Mark]:
+    """The last word on each incident since then, in order of their ids."""
+    with closing(_reader(data)) as reader:
+        rows = reader.read("", "incident", None, since_ms, _FAR_MS)
+        latest = {str(point.fields["id"]): point for point in rows if "id" in point.fields}
+    return [_mark(id_, latest[id_]) for id_ in sorted(latest)]
+
+
+def _reader(data: Path) -> Reader:
+    """InfluxDB where it is the only store, else the embedded one."""
+    known = influx.load(data)
+    if known is not None and known.alone:
+        return open_influx(known.reader(), state_path(influx.folder(data)))
+    return open_chunks(data / "store")
+
+
+def _mark(id_: str, point: Point) -> Mark:
+    fields = point.fields
+    until = fields.get("until_ms")
+    return Mark(
+        id=id_,
+        kind="incident",
+        start_ms=int(fields.get("since_ms", point.ts_ms)),
+        end_ms=None if until is None else int(until),
+        text=", ".join(_words(point, fields)),
+    )
+
+
+def _words(point: Point, fields: dict[str, Value]) -> Iterator[str]:
+    """Kind and place, cause, and how many homes of those that were measured."""
+    yield point.target
+    for name in ("building", "pon"):
+        if value := getattr(point, name):
+            yield f"{name} {value}"
+    if "cause" in fields:
+        yield str(fields["cause"])
+    if "hit" in fields and "measured" in fields:
+        yield f"{fields['hit']}/{fields['measured']}"

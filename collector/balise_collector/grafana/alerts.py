@@ -1,0 +1,236 @@
+"""Which alerts are there, what wakes whom, and when does each fire?
+
+A table. Every alert is a threshold on a state, a share or an age that the judge or the collector wrote for everything
+that is expected: a series that vanishes is an age that grows, never a fault that is over. Works are not counted: the
+judge writes no fault for what was declared.
+
+Burn rates are those of the SRE Workbook, ch. 5, on 99.5 % over 30 days: 14.4 times over 1 h and 5 min, 6 times over 6 h
+and 30 min, once over 3 d and 6 h. One dead PON is 3 to 6 % of a thousand homes and never reaches them, hence a rule for
+each shared element.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from balise_collector.grafana.board import Text
+from balise_collector.grafana.queries import BAD, ELEMENT, KNOWN, PLATFORM, share
+
+Severity = Literal["page", "ticket"]
+NoData = Literal["Alerting", "OK"]
+
+BUDGET = 0.005  # 1 - 99.5 %
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reduced:
+    """One question and the one number that is made of its answer, for each of its series.
+
+    ``window_s``: how far back it looks; ``above``: it is reached when the number is greater.
+    """
+
+    query: str
+    window_s: int
+    above: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """``conditions``: all must be reached; ``hold_s``: for how long; ``no_data``: what no answer at all means."""
+
+    uid: str
+    title: Text
+    summary: Text
+    severity: Severity
+    conditions: tuple[Reduced, ...]
+    hold_s: int = 0
+    no_data: NoData = "Alerting"
+    board: str = "balise-fleet"
+    page: str = ""
+
+    @property
+    def runbook(self) -> str:
+        """Its page in docs/runbooks; those that differ in the service alone share one."""
+        return f"{self.page or self.uid.removeprefix('balise-')}.md"
+
+
+def _element(scope: str, worse_than: float = 1.5) -> tuple[Reduced, ...]:
+    """Any element of a kind whose last state, written every five minutes, is worse."""
+    query = f'SELECT last("state") FROM {ELEMENT} WHERE "target" =~ /^{scope}(:|$)/ AND $timeFilter'
+    return (Reduced(query=f'{query} GROUP BY "building", "pon", "target"', window_s=660, above=worse_than),)
+
+
+def _burn(service: str, *windows: tuple[int, float]) -> tuple[Reduced, ...]:
+    """``windows``: seconds, and how many times the budget is burnt."""
+    query = share(BAD, f"fleet:{service}")
+    return tuple(Reduced(query=query, window_s=window_s, above=times * BUDGET) for window_s, times in windows)
+
+
+def _platform(field: str, above: float, part: str = "") -> tuple[Reduced, ...]:
+    """What the collector wrote of itself within five minutes; it writes every minute."""
+    condition = f'"target" =~ /^{part}/ AND $timeFilter' if part else "$timeFilter"
+    query = f'SELECT last("{field}") FROM {PLATFORM} WHERE {condition} GROUP BY "target"'
+    return (Reduced(query=query, window_s=300, above=above),)
+
+
+_BURNS = tuple(
+    alert
+    for service, fr, en in (
+        ("internet", "internet", "internet"),
+        ("television", "télévision", "television"),
+        ("telephone", "téléphone", "telephone"),
+    )
+    for alert in (
+        Alert(
+            uid=f"balise-burn-fast-{service}",
+            title=Text(f"Budget de qualité brûlé vite : {fr}", f"Quality budget burnt fast: {en}"),
+            summary=Text(
+                f"En une heure, plus de 7 % du temps-logement sans {fr} correct.",
+                f"More than 7 % of an hour's home time without proper {en}.",
+            ),
+            severity="page",
+            conditions=_burn(service, (3_600, 14.4), (600, 14.4)),
+            board="balise-slo",
+            page="burn",
+        ),
+        Alert(
+            uid=f"balise-burn-mid-{service}",
+            title=Text(f"Budget de qualité brûlé : {fr}", f"Quality budget burnt: {en}"),
+            summary=Text(
+                f"En six heures, plus de 3 % du temps-logement sans {fr} correct.",
+                f"More than 3 % of six hours' home time without proper {en}.",
+            ),
+            severity="page",
+            conditions=_burn(service, (21_600, 6.0), (1_800, 6.0)),
+            board="balise-slo",
+            page="burn",
+        ),
+        Alert(
+            uid=f"balise-burn-slow-{service}",
+            title=Text(f"Budget de qualité brûlé lentement : {fr}", f"Quality budget burnt slowly: {en}"),
+            summary=Text(
+                f"En trois jours, plus de 0,5 % du temps-logement sans {fr} correct.",
+                f"More than 0.5 % of three days' home time without proper {en}.",
+            ),
+            severity="ticket",
+            conditions=_burn(service, (259_200, 1.0), (21_600, 1.0)),
+            board="balise-slo",
+            page="burn",
+        ),
+    )
+)
+
+ALERTS: tuple[Alert, ...] = (
+    Alert(
+        uid="balise-pon-down",
+        title=Text("PON coupé", "PON down"),
+        summary=Text(
+            "Le PON {pon} ne répond plus : {homes} en un seul incident.", "PON {pon} is silent: one incident."
+        ),
+        severity="page",
+        conditions=_element("pon"),
+        board="balise-buildings",
+    ),
+    Alert(
+        uid="balise-building-down",
+        title=Text("Immeuble coupé", "Building down"),
+        summary=Text("L'immeuble {building} ne répond plus.", "Building {building} is silent."),
+        severity="page",
+        conditions=_element("building"),
+        board="balise-buildings",
+    ),
+    Alert(
+        uid="balise-core-down",
+        title=Text("OLT ou cœur de réseau coupé", "OLT or core down"),
+        summary=Text("Un OLT, une carte ou le cœur ne répond plus.", "An OLT, a card or the core is silent."),
+        severity="page",
+        conditions=_element("(olt|card|core)"),
+    ),
+    Alert(
+        uid="balise-headend",
+        title=Text("Tête de réseau TV en panne", "TV head-end fault"),
+        summary=Text("Toutes les chaînes, ou presque, sont mauvaises partout.", "All channels are bad everywhere."),
+        severity="page",
+        conditions=_element("headend"),
+        board="balise-tv",
+    ),
+    Alert(
+        uid="balise-channel",
+        title=Text("Chaîne en panne", "Channel fault"),
+        summary=Text("La chaîne {target} est mauvaise dans plusieurs logements.", "Channel {target} is bad."),
+        severity="ticket",
+        conditions=_element("channel", 0.5),
+        hold_s=900,
+        board="balise-tv",
+    ),
+    Alert(
+        uid="balise-registrar",
+        title=Text("Téléphone : enregistrement en panne", "Telephone: registrar fault"),
+        summary=Text(
+            "Les lignes ne s'enregistrent plus : les appels d'urgence ne passent pas.",
+            "Lines do not register: emergency calls do not pass.",
+        ),
+        severity="page",
+        conditions=_element("registrar"),
+        board="balise-telephone",
+    ),
+    Alert(
+        uid="balise-names",
+        title=Text("Noms (DNS) ou cible en panne", "Names (DNS) or target fault"),
+        summary=Text("Le résolveur, le transit ou la cible échoue partout.", "Resolver, transit or target fails."),
+        severity="ticket",
+        conditions=_element("(dns|target|upstream)", 0.5),
+    ),
+    *_BURNS,
+    Alert(
+        uid="balise-silent-probes",
+        title=Text("Sondes muettes", "Silent probes"),
+        summary=Text("Plus de 5 % des sondes ne parlent plus.", "More than 5 % of the probes are silent."),
+        severity="ticket",
+        conditions=(Reduced(query=share(f"1 - {KNOWN}", "fleet:probe"), window_s=900, above=0.05),),
+        hold_s=900,
+        board="balise-probes",
+    ),
+    Alert(
+        uid="balise-collector-late",
+        title=Text("Collecteur en retard", "Collector late"),
+        summary=Text("Un consommateur a plus de cinq minutes de retard.", "A consumer is over five minutes late."),
+        severity="page",
+        conditions=_platform("lag_s", 300),
+        board="balise-platform",
+    ),
+    Alert(
+        uid="balise-judge-mute",
+        title=Text("Évaluateur muet", "Judge mute"),
+        summary=Text(
+            "Le juge n'écrit plus : plus rien ne peut alerter.", "The judge is silent: nothing else can alert."
+        ),
+        severity="page",
+        conditions=_platform("lag_s", 120, "judge:"),
+        board="balise-platform",
+    ),
+    Alert(
+        uid="balise-quarantine",
+        title=Text("Messages en quarantaine", "Messages in quarantine"),
+        summary=Text("Plus de 100 messages ne peuvent pas être lus.", "More than 100 messages cannot be read."),
+        severity="ticket",
+        conditions=_platform("dead_letters", 100),
+        board="balise-platform",
+    ),
+    Alert(
+        uid="balise-disk",
+        title=Text("Disque du collecteur presque plein", "Collector's disk nearly full"),
+        summary=Text("Il reste moins de 5 Go.", "Less than 5 GB are left."),
+        severity="ticket",
+        conditions=(
+            Reduced(
+                query=f'SELECT -1 * last("disk_free_kb") FROM {PLATFORM} WHERE $timeFilter GROUP BY "target"',
+                window_s=300,
+                above=-5_000_000,
+            ),
+        ),
+        board="balise-platform",
+    ),
+)
+"""Every alert; each has its page in docs/runbooks."""

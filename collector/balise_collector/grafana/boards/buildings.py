@@ -1,0 +1,123 @@
+"""Which building or PON is broken?"""
+
+from __future__ import annotations
+
+from balise_collector.grafana.board import Board, Panel, Query, Row, Text
+from balise_collector.grafana.queries import BAD, FRESH, HERE, KNOWN, STATE, elements, share
+
+_BY_BUILDING = '"building" =~ /^$building$/'
+_BY_PON = '"pon" =~ /^$pon$/'
+
+_TABLE = Panel(
+    kind="table",
+    title=Text("Immeuble par service : logements coupés", "Building by service: homes down"),
+    meaning=Text(
+        "Logements dont le dernier état, écrit depuis moins de onze minutes, est « coupé ». Une ligne par immeuble et"
+        " service ; sans coupure il n'y a pas de ligne.",
+        "Homes whose last state, written within eleven minutes, is down; a line for each building and service.",
+    ),
+    queries=(
+        Query(
+            text=f'SELECT count("s") AS "down" FROM (SELECT last("state") AS "s" FROM {STATE} WHERE {HERE} AND {FRESH}'
+            ' GROUP BY "home", "building", "target") WHERE "s" = 2 GROUP BY "building", "target"',
+            table=True,
+        ),
+        Query(
+            text=f'SELECT count("s") AS "expected" FROM (SELECT last("state") AS "s" FROM {STATE} WHERE {HERE}'
+            f' AND {FRESH} GROUP BY "home", "building", "target") WHERE "s" >= 0 GROUP BY "building", "target"',
+            table=True,
+        ),
+    ),
+    columns=(
+        ("building", Text("Immeuble", "Building"), "string"),
+        ("target", Text("Service", "Service"), "string"),
+        ("down", Text("Coupés", "Down"), "short"),
+        ("expected", Text("Attendus", "Expected"), "short"),
+    ),
+    drill="balise-outages",
+)
+
+_PONS = Panel(
+    kind="states",
+    title=Text("État des PON", "State of the PONs"),
+    meaning=Text(
+        "Une ligne par PON, le pire état de chaque intervalle selon le juge. Un PON mort est une barre rouge.",
+        "A line for each PON, the worst state of each interval as the judge says. A dead PON is a red bar.",
+    ),
+    queries=(Query(text=elements("pon", "pon", where=_BY_PON), alias=Text("PON $tag_pon", "PON $tag_pon")),),
+    scale="state",
+    width=24,
+    height=11,
+    drill="balise-outages",
+)
+
+_HOUSES = Panel(
+    kind="states",
+    title=Text("État des immeubles", "State of the buildings"),
+    meaning=Text(
+        "Une ligne par immeuble, le pire état de chaque intervalle selon le juge.",
+        "A line for each building, the worst state of each interval as the judge says.",
+    ),
+    queries=(
+        Query(
+            text=elements("building", "building", where=_BY_BUILDING),
+            alias=Text("$tag_building", "$tag_building"),
+        ),
+    ),
+    scale="state",
+    height=9,
+    drill="balise-outages",
+)
+
+
+def _share(scope: str, fr: str, en: str) -> Panel:
+    where = _BY_PON if scope == "pon" else _BY_BUILDING
+    return Panel(
+        kind="curve",
+        title=Text(f"Internet : part du temps coupé, par {fr}", f"Internet: share of the time down, by {en}"),
+        meaning=Text(
+            f"Part du temps connu des logements de chaque {fr} où internet n'était pas correct.",
+            f"Share of the known time of each {en}'s homes in which the internet was not good.",
+        ),
+        queries=(
+            Query(
+                text=share(BAD, f"{scope}:internet", where=where, every="$__interval", by=scope),
+                alias=Text(f"$tag_{scope}", f"$tag_{scope}"),
+            ),
+        ),
+        unit="percentunit",
+        scale="bad_share",
+    )
+
+
+_COVERAGE = Panel(
+    kind="curve",
+    title=Text("Couverture par PON", "Coverage by PON"),
+    meaning=Text(
+        "Part du temps des logements de chaque PON que l'on connaît : elle tombe avec lui.",
+        "Share of the time of each PON's homes that is known: it falls when the PON does.",
+    ),
+    queries=(
+        Query(
+            text=share(KNOWN, "pon:internet", where=_BY_PON, every="$__interval", by="pon"),
+            alias=Text("$tag_pon", "$tag_pon"),
+        ),
+    ),
+    unit="percentunit",
+    high=1,
+    scale="good_share",
+)
+
+BOARD = Board(
+    uid="balise-buildings",
+    title=Text("Balise 2 – Immeubles et PON", "Balise 2 – Buildings and PONs"),
+    question=Text("Quel immeuble ou quel PON est en panne ?", "Which building or PON is broken?"),
+    rows=(
+        Row(title=Text("Les PON d'un coup d'œil", "PONs at a glance"), panels=(_PONS,)),
+        Row(title=Text("Les immeubles", "Buildings"), panels=(_HOUSES, _TABLE)),
+        Row(
+            title=Text("Sur la période", "Over the period"),
+            panels=(_share("pon", "PON", "PON"), _share("building", "immeuble", "building"), _COVERAGE),
+        ),
+    ),
+)

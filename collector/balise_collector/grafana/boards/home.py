@@ -1,0 +1,142 @@
+"""How is one home, in all that is measured there?"""
+
+from __future__ import annotations
+
+from balise_collector.grafana.board import Board, Panel, Query, Row, Text
+from balise_collector.grafana.queries import STATE
+
+_HOME = '"home" =~ /^$home$/'
+
+
+def _curve(title: Text, meaning: Text, unit: str, *queries: tuple[str, Text], width: int = 12) -> Panel:
+    return Panel(
+        kind="curve",
+        title=title,
+        meaning=meaning,
+        queries=tuple(Query(text=text, alias=alias) for text, alias in queries),
+        unit=unit,
+        width=width,
+        step="1m",
+    )
+
+
+def _raw(what: str, measurement: str, *, where: str = "", policy: str = "", by: str = "") -> str:
+    source = f'"{policy}"."{measurement}"' if policy else f'"{measurement}"'
+    condition = " AND ".join(filter(None, (_HOME, where, "$timeFilter")))
+    group = f', "{by}"' if by else ""
+    return f"SELECT {what} FROM {source} WHERE {condition} GROUP BY time($__interval){group} fill(null)"
+
+
+_STATES = Panel(
+    kind="states",
+    title=Text("Internet, télévision, téléphone, sonde", "Internet, television, telephone, probe"),
+    meaning=Text(
+        "L'état de chaque service selon le juge. Gris : on ne sait pas.",
+        "The state of each service as the judge says. Grey: not known.",
+    ),
+    queries=(
+        Query(
+            text=f'SELECT max("state") FROM {STATE} WHERE {_HOME} AND $timeFilter'
+            ' GROUP BY time($__interval), "target" fill(null)',
+            alias=Text("$tag_target", "$tag_target"),
+        ),
+    ),
+    scale="state",
+    width=24,
+    height=7,
+)
+
+_COVERAGE = _curve(
+    Text("Couverture", "Coverage"),
+    Text(
+        "Part de la dernière heure où l'on savait comment allait internet.",
+        "Share of the last hour in which it was known how the internet was.",
+    ),
+    "percentunit",
+    (
+        f'SELECT mean("coverage") FROM {STATE} WHERE {_HOME} AND "target" = \'internet\' AND $timeFilter'
+        " GROUP BY time($__interval) fill(null)",
+        Text("couverture", "coverage"),
+    ),
+)
+
+_ROUND_TRIPS = _curve(
+    Text("Aller-retour par étape (p95 de la minute, le pire)", "Round trip by rung (p95 of the minute, the worst)"),
+    Text(
+        "Le pire 95e centile des fenêtres de l'intervalle, vers la box, l'opérateur, internet.",
+        "The worst 95th percentile of the interval's windows, to the box, the operator, the internet.",
+    ),
+    "µs",
+    (_raw('max("p95_us")', "reach", by="target"), Text("$tag_target", "$tag_target")),
+)
+_LOSS = _curve(
+    Text("Pertes par étape", "Loss by rung"),
+    Text("Échos perdus sur échos envoyés, par étape.", "Echoes lost of echoes sent, by rung."),
+    "percentunit",
+    (_raw('sum("lost") / sum("sent")', "reach", by="target"), Text("$tag_target", "$tag_target")),
+)
+_RATE = _curve(
+    Text("Débit", "Rate"),
+    Text(
+        "Chaque test, descendant et montant, d'une validité ok ; les autres ne comptent pas.",
+        "Each valid test, down and up; the others do not count.",
+    ),
+    "bps",
+    (_raw('last("down_bps")', "throughput", where="\"validity\" = 'ok'"), Text("descendant", "down")),
+    (_raw('last("up_bps")', "throughput", where="\"validity\" = 'ok'"), Text("montant", "up")),
+)
+_LOADED = _curve(
+    Text("Attente quand la ligne est pleine", "Latency under load"),
+    Text("Aller-retour au repos et ligne pleine.", "Round trip idle and while the line is filled."),
+    "µs",
+    (_raw('last("idle_p50_us")', "loaded"), Text("au repos", "idle")),
+    (_raw('last("down_loaded_p95_us")', "loaded"), Text("pleine, descendant", "loaded, down")),
+    (_raw('last("up_loaded_p95_us")', "loaded"), Text("pleine, montant", "loaded, up")),
+)
+_NAMES = _curve(
+    Text("Noms et pages", "Names and pages"),
+    Text("Réponse du résolveur, et objet web entier.", "The resolver's answer, and a whole web object."),
+    "ms",
+    (_raw('max("query_ms")', "dns"), Text("noms", "names")),
+    (_raw('max("total_ms")', "web"), Text("page", "page")),
+)
+_FAILED = Panel(
+    kind="table",
+    title=Text("Ce qui a échoué", "What failed"),
+    meaning=Text(
+        "Mesures qui n'ont pas abouti, avec leur raison : un échec est une donnée.",
+        "Measurements that did not succeed, with their reason: a failure is data.",
+    ),
+    queries=tuple(
+        Query(
+            text=f'SELECT "outcome", "reason", "target", "af" FROM "{name}" WHERE {_HOME} AND "outcome" = \'failed\''
+            " AND $timeFilter ORDER BY time DESC LIMIT 50",
+            table=True,
+        )
+        for name in ("dns", "web", "throughput")
+    ),
+    columns=(
+        ("Time", Text("Quand", "When"), "dateTimeAsIso"),
+        ("outcome", Text("Issue", "Outcome"), "string"),
+        ("reason", Text("Raison", "Reason"), "string"),
+        ("target", Text("Vers", "Target"), "string"),
+    ),
+)
+_PROBE = _curve(
+    Text("La sonde", "The probe"),
+    Text("Mesures en attente d'être remises.", "Records that wait to be handed over."),
+    "short",
+    (_raw('max("rows_waiting")', "host"), Text("en attente", "waiting")),
+)
+
+BOARD = Board(
+    uid="balise-home",
+    title=Text("Balise 8 – Un logement", "Balise 8 – One home"),
+    question=Text("Comment va ce logement, mesure par mesure ?", "How is this home, measurement by measurement?"),
+    rows=(
+        Row(title=Text("Les services", "Services"), panels=(_STATES, _COVERAGE, _PROBE)),
+        Row(title=Text("Internet", "Internet"), panels=(_ROUND_TRIPS, _LOSS, _RATE, _LOADED, _NAMES, _FAILED)),
+    ),
+    choices=("building", "pon", "home"),
+    restricted=True,
+)

@@ -1,0 +1,164 @@
+"""Are the probes themselves well?"""
+
+from __future__ import annotations
+
+from balise_collector.grafana.board import Board, Panel, Query, Row, Text
+from balise_collector.grafana.queries import HERE, KNOWN, STATE, share
+
+_LAST = f'WHERE {HERE} AND time > now() - 30m GROUP BY "home"'
+
+_SEEN = Panel(
+    kind="curve",
+    title=Text("Couverture : sondes qui parlent", "Coverage: probes that speak"),
+    meaning=Text(
+        "Part du temps où l'on sait comment va chaque sonde attendue.",
+        "Share of the time in which it is known how each expected probe is.",
+    ),
+    queries=(Query(text=share(KNOWN, "fleet:probe", every="$__interval"), alias=Text("sondes", "probes")),),
+    unit="percentunit",
+    high=1,
+    scale="good_share",
+)
+
+
+def _worst(field: str, fr: str, en: str, meaning: Text, unit: str) -> Panel:
+    inner = f'SELECT last("{field}") AS "v" FROM "host" WHERE {HERE} AND $timeFilter GROUP BY time(1h), "home"'
+    return Panel(
+        kind="curve",
+        title=Text(fr, en),
+        meaning=meaning,
+        queries=tuple(
+            Query(text=f"SELECT {what} FROM ({inner}) WHERE $timeFilter GROUP BY time(1h) fill(null)", alias=alias)
+            for what, alias in (
+                ('max("v")', Text("la pire", "the worst")),
+                ('percentile("v", 50)', Text("médiane", "median")),
+            )
+        ),
+        unit=unit,
+        width=8,
+    )
+
+
+_TABLE = Panel(
+    kind="table",
+    title=Text("Sonde par sonde, dernier relevé", "Probe by probe, last reading"),
+    meaning=Text(
+        "Dernier relevé de chaque sonde depuis moins de trente minutes : horloge, température, file d'attente, place"
+        " libre.",
+        "Last reading of each probe within thirty minutes: clock, temperature, records waiting, free space.",
+    ),
+    queries=(
+        Query(
+            text='SELECT last("uptime_s") AS "uptime_s", last("agent_uptime_s") AS "agent_uptime_s",'
+            ' last("temp_c") AS "temp_c", last("rows_waiting") AS "rows_waiting",'
+            ' last("disk_free_kb") AS "disk_free_kb",'
+            f' last("clock_ok") AS "clock_ok", last("under_voltage") AS "under_voltage" FROM "host" {_LAST}',
+            table=True,
+        ),
+    ),
+    columns=(
+        ("home", Text("Logement", "Home"), "string"),
+        ("uptime_s", Text("Allumée depuis", "Up for"), "s"),
+        ("agent_uptime_s", Text("Agent depuis", "Agent up for"), "s"),
+        ("temp_c", Text("Température", "Temperature"), "celsius"),
+        ("rows_waiting", Text("En attente", "Waiting"), "short"),
+        ("disk_free_kb", Text("Place libre", "Free space"), "deckbytes"),
+        ("clock_ok", Text("À l'heure", "Clock right"), "bool"),
+        ("under_voltage", Text("Sous-tension", "Under-voltage"), "bool"),
+    ),
+    width=24,
+    height=10,
+    drill="balise-home",
+)
+
+_SILENT = Panel(
+    kind="table",
+    title=Text("Sondes muettes", "Silent probes"),
+    meaning=Text(
+        "Sondes attendues dont rien n'arrive depuis plus de quinze minutes, selon le juge. Une sonde muette ne dit pas"
+        " que le logement est coupé.",
+        "Expected probes that nothing came from for over fifteen minutes. A silent probe does not mean a home is down.",
+    ),
+    queries=(
+        Query(
+            text=f'SELECT "a" FROM (SELECT last("age_s") AS "a" FROM {STATE} WHERE "target" = \'probe\' AND {HERE}'
+            ' AND time > now() - 11m GROUP BY "home", "building") WHERE "a" > 900',
+            table=True,
+        ),
+    ),
+    columns=(
+        ("home", Text("Logement", "Home"), "string"),
+        ("building", Text("Immeuble", "Building"), "string"),
+        ("a", Text("Silence", "Silence"), "s"),
+    ),
+    drill="balise-home",
+)
+
+_LINKS = Panel(
+    kind="table",
+    title=Text("Liaison sonde–box", "Probe's link to the box"),
+    meaning=Text(
+        "Vitesse négociée : sous le débit de l'offre, la mesure ne vaut pas (code link_lt_contract), et ce n'est pas la"
+        " faute de l'opérateur.",
+        "Negotiated speed: below the contract a measurement does not count, and the operator is not to blame.",
+    ),
+    queries=(
+        Query(
+            text='SELECT last("speed_bps") AS "speed_bps", last("carrier") AS "carrier", last("errors") AS "errors"'
+            f' FROM "link" WHERE {HERE} AND time > now() - 3h GROUP BY "home"',
+            table=True,
+        ),
+    ),
+    columns=(
+        ("home", Text("Logement", "Home"), "string"),
+        ("speed_bps", Text("Vitesse", "Speed"), "bps"),
+        ("carrier", Text("Câble branché", "Cable in"), "bool"),
+        ("errors", Text("Trames en erreur", "Frames in error"), "short"),
+    ),
+)
+
+BOARD = Board(
+    uid="balise-probes",
+    title=Text("Balise 6 – Santé des sondes", "Balise 6 – Health of the probes"),
+    question=Text("Les sondes elles-mêmes vont-elles bien ?", "Are the probes themselves well?"),
+    rows=(
+        Row(title=Text("Qui parle", "Who speaks"), panels=(_SEEN, _SILENT)),
+        Row(
+            title=Text("Le matériel", "Hardware"),
+            panels=(
+                _worst(
+                    "temp_c",
+                    "Température du processeur",
+                    "Processor temperature",
+                    Text(
+                        "La plus chaude et la médiane des sondes qui ont parlé dans l'heure.",
+                        "Hottest and median of the probes that spoke within the hour.",
+                    ),
+                    "celsius",
+                ),
+                _worst(
+                    "rows_waiting",
+                    "Mesures en attente",
+                    "Records waiting",
+                    Text(
+                        "Ce que les sondes n'ont pas encore pu remettre : une file qui monte partout est une panne du"
+                        " collecteur.",
+                        "What probes could not hand over yet: a queue that grows everywhere is the collector's fault.",
+                    ),
+                    "none",
+                ),
+                _worst(
+                    "agent_cpu_pct",
+                    "Processeur pris par l'agent",
+                    "CPU used by the agent",
+                    Text(
+                        "En centièmes d'un cœur : la plus chargée et la médiane.",
+                        "In hundredths of a core: the busiest and the median.",
+                    ),
+                    "percent",
+                ),
+            ),
+        ),
+        Row(title=Text("Sonde par sonde", "Probe by probe"), panels=(_TABLE, _LINKS)),
+    ),
+)

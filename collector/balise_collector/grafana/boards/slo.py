@@ -1,0 +1,111 @@
+"""How much of the promised quality is left this month, and how fast is it used up?"""
+
+from __future__ import annotations
+
+from balise_collector.grafana.board import Board, Panel, Query, Row, Text
+from balise_collector.grafana.queries import SLO, SLO_BAD, SLO_COVERAGE, SLO_GOOD, share
+
+_WORDS = {
+    "internet": Text("Internet", "Internet"),
+    "television": Text("Télévision", "Television"),
+    "telephone": Text("Téléphone", "Telephone"),
+}
+_BUDGET = 0.005
+_EVERY = {"24h": "1h", "3d": "6h", "30d": "1d"}
+
+
+def _kept(service: str) -> Panel:
+    word = _WORDS[service]
+    return Panel(
+        kind="figure",
+        title=Text(f"{word.fr} : 30 jours", f"{word.en}: 30 days"),
+        meaning=Text(
+            "Part du temps connu où le service était correct sur trente jours, et couverture. Objectif : 99,5 %.",
+            "Share of the known time in which the service was good over thirty days, and coverage. Objective: 99.5 %.",
+        ),
+        queries=(
+            Query(text=share(SLO_GOOD, f"fleet:{service}", source=SLO), alias=Text("correct", "good")),
+            Query(text=share(SLO_COVERAGE, f"fleet:{service}", source=SLO), alias=Text("couverture", "coverage")),
+        ),
+        unit="percentunit",
+        decimals=2,
+        scale="good_share",
+        window="30d",
+        width=8,
+        height=5,
+    )
+
+
+def _burn(window: str) -> Panel:
+    every = _EVERY[window]
+    return Panel(
+        kind="curve",
+        title=Text(f"Vitesse d'usure du budget, par {every}", f"Burn rate, by {every}"),
+        meaning=Text(
+            "1 use tout le budget du mois en un mois ; 14,4 en deux jours. Part du temps mauvais / 0,5 %.",
+            "1 uses the month's budget within a month, 14.4 within two days. Share of bad time / 0.5 %.",
+        ),
+        queries=tuple(
+            Query(text=share(f"({SLO_BAD}) / {_BUDGET}", f"fleet:{service}", every=every, source=SLO), alias=word)
+            for service, word in _WORDS.items()
+        ),
+        window=window,
+        width=8,
+    )
+
+
+_BY_BUILDING = Panel(
+    kind="table",
+    title=Text("Par immeuble, sur la période", "By building, over the period"),
+    meaning=Text(
+        "Part du temps d'internet correct et couverture de chaque immeuble ; un immeuble peu mesuré se lit à sa"
+        " couverture.",
+        "Share of good internet time and coverage of each building; little measured shows in its coverage.",
+    ),
+    queries=(
+        Query(
+            text=share(
+                f'{SLO_GOOD} AS "good", {SLO_COVERAGE} AS "coverage"',
+                "building:internet",
+                source=SLO,
+                where='"building" =~ /^$building$/',
+                by="building",
+            ),
+            table=True,
+        ),
+    ),
+    columns=(
+        ("building", Text("Immeuble", "Building"), "string"),
+        ("good", Text("Correct", "Good"), "percentunit"),
+        ("coverage", Text("Couverture", "Coverage"), "percentunit"),
+    ),
+    width=12,
+    drill="balise-buildings",
+)
+
+_DAYS = Panel(
+    kind="curve",
+    title=Text("Part du temps correct, jour par jour", "Share of good time, day by day"),
+    meaning=Text("Tous logements ensemble, par jour.", "All homes together, by day."),
+    queries=tuple(
+        Query(text=share(SLO_GOOD, f"fleet:{service}", every="1d", source=SLO), alias=word)
+        for service, word in _WORDS.items()
+    ),
+    unit="percentunit",
+    high=1,
+    low=None,
+    window="30d",
+)
+
+BOARD = Board(
+    uid="balise-slo",
+    title=Text("Balise 7 – Qualité tenue (SLO)", "Balise 7 – Quality kept (SLO)"),
+    question=Text("La qualité promise est-elle tenue ?", "Is the promised quality kept?"),
+    rows=(
+        Row(title=Text("Trente jours", "Thirty days"), panels=tuple(map(_kept, _WORDS))),
+        Row(title=Text("Usure du budget", "Burn rate"), panels=tuple(map(_burn, _EVERY))),
+        Row(title=Text("Où et quand", "Where and when"), panels=(_BY_BUILDING, _DAYS)),
+    ),
+    choices=("building",),
+    since="now-30d",
+)

@@ -1,0 +1,159 @@
+"""Can every home call and be called?"""
+
+from __future__ import annotations
+
+from balise_collector.grafana.board import Board, Panel, Query, Row, Text
+from balise_collector.grafana.queries import BAD, HERE, KNOWN, STATE, elements, now, share
+
+_NOW = Panel(
+    kind="figure",
+    title=Text("Lignes, maintenant", "Lines, now"),
+    meaning=Text(
+        "Logements du parc selon le dernier état de leur téléphone. Une ligne coupée ne peut pas appeler les secours.",
+        "Homes by the last state of their telephone. A line that is down cannot call for help.",
+    ),
+    queries=tuple(Query(text=text, alias=word) for text, word in now("telephone")),
+    width=8,
+    height=6,
+)
+_SHARE = Panel(
+    kind="curve",
+    title=Text("Part des lignes coupées, et couverture", "Share of lines down, and coverage"),
+    meaning=Text(
+        "Lignes coupées parmi celles dont on sait l'état ; couverture : lignes dont on sait l'état.",
+        "Lines down among those whose state is known; coverage: lines whose state is known.",
+    ),
+    queries=(
+        Query(text=share(BAD, "fleet:telephone", every="$__interval"), alias=Text("coupées", "down")),
+        Query(text=share(KNOWN, "fleet:telephone", every="$__interval"), alias=Text("couverture", "coverage")),
+    ),
+    unit="percentunit",
+    high=1,
+    width=8,
+    height=6,
+)
+_REGISTRARS = Panel(
+    kind="states",
+    title=Text("Serveurs d'enregistrement", "Registrars"),
+    meaning=Text("Leur état selon le juge.", "Their state as the judge says."),
+    queries=(Query(text=elements("registrar", "target"), alias=Text("$tag_target", "$tag_target")),),
+    scale="state",
+    width=8,
+    height=6,
+)
+
+
+def _signal(what: str, *, where: str = "", by: str = "", every: str = "1h") -> str:
+    condition = " AND ".join(filter(None, (HERE, where, "$timeFilter")))
+    group = f', "{by}"' if by else ""
+    return f'SELECT {what} FROM "voip_signal" WHERE {condition} GROUP BY time({every}){group} fill(null)'
+
+
+_REGISTERED = Panel(
+    kind="curve",
+    title=Text("Enregistrements réussis, par heure", "Registrations that succeeded, by hour"),
+    meaning=Text(
+        "Réponses aux REGISTER des sondes ; les échecs sont des données et comptent.",
+        "Answers to the probes' REGISTER; failures are data and count.",
+    ),
+    queries=(
+        Query(text=_signal('count("register_ms")', where='"register_ok" = true'), alias=Text("réussis", "succeeded")),
+        Query(text=_signal('count("register_ok")'), alias=Text("essayés", "tried")),
+    ),
+)
+_CODES = Panel(
+    kind="curve",
+    title=Text("Réponses SIP", "SIP answers"),
+    meaning=Text(
+        "Codes de réponse aux REGISTER des sondes, par classe.",
+        "Status codes of the probes' REGISTER, by class.",
+    ),
+    queries=tuple(
+        Query(
+            text=_signal('count("register_code")', where=f'"register_code" >= {low} AND "register_code" < {low + 100}'),
+            alias=Text(f"{low // 100}xx", f"{low // 100}xx"),
+        )
+        for low in (200, 400, 500, 600)
+    ),
+    stacked=True,
+)
+
+
+def _call(what: str, *, where: str = "", every: str = "1h") -> str:
+    condition = " AND ".join(filter(None, (HERE, where, "$timeFilter")))
+    return f'SELECT {what} FROM "voip_call" WHERE {condition} GROUP BY time({every}) fill(null)'
+
+
+_CALLS = Panel(
+    kind="curve",
+    title=Text("Appels d'essai", "Test calls"),
+    meaning=Text(
+        "Appels d'essai tentés, établis, et voix dans un seul sens.",
+        "Test calls tried, set up, and with voice one way only.",
+    ),
+    queries=(
+        Query(text=_call('count("setup_ok")'), alias=Text("tentés", "tried")),
+        Query(text=_call('count("answer_ms")', where='"setup_ok" = true'), alias=Text("établis", "set up")),
+        Query(
+            text=_call('count("one_way_audio")', where='"one_way_audio" = true'),
+            alias=Text("un seul sens", "one way only"),
+        ),
+    ),
+)
+_DELAY = Panel(
+    kind="curve",
+    title=Text("Attente avant sonnerie (p95 de l'heure)", "Post-dial delay (p95 of the hour)"),
+    meaning=Text("De INVITE à la première sonnerie, appels de l'heure.", "From INVITE to ringing, calls of the hour."),
+    queries=(
+        Query(text=_call('percentile("pdd_ms", 95)'), alias=Text("p95", "p95")),
+        Query(text=_call('count("pdd_ms")'), alias=Text("appels", "calls")),
+    ),
+    unit="ms",
+)
+_VOICE = Panel(
+    kind="curve",
+    title=Text("Qualité de la voix (MOS estimé)", "Voice quality (estimated MOS)"),
+    meaning=Text(
+        "Le pire et la médiane des appels valides de l'heure ; 4 et plus est bon, sous 3,6 gêne.",
+        "The worst and the median of the hour's valid calls; 4 and above is good, below 3.6 annoys.",
+    ),
+    queries=(
+        Query(text=_call('min("mos_cqe")', where='"valid" = true'), alias=Text("le pire", "the worst")),
+        Query(text=_call('percentile("mos_cqe", 50)', where='"valid" = true'), alias=Text("médiane", "median")),
+    ),
+    low=1,
+    high=5,
+)
+_LINES = Panel(
+    kind="table",
+    title=Text("Lignes coupées, minutes sans secours", "Lines down, minutes without emergency calls"),
+    meaning=Text(
+        "Relevés de cinq minutes où la ligne était coupée : chacun est cinq minutes sans appel d'urgence possible.",
+        "Five-minute states in which the line was down: each is five minutes without a way to call for help.",
+    ),
+    queries=(
+        Query(
+            text=f'SELECT count("state") AS "states" FROM {STATE} WHERE "target" = \'telephone\' AND "state" = 2'
+            f' AND {HERE} AND $timeFilter GROUP BY "home", "building"',
+            table=True,
+        ),
+    ),
+    columns=(
+        ("home", Text("Logement", "Home"), "string"),
+        ("building", Text("Immeuble", "Building"), "string"),
+        ("states", Text("Relevés de 5 min coupés", "5-minute states down"), "short"),
+    ),
+    width=24,
+    drill="balise-home",
+)
+
+BOARD = Board(
+    uid="balise-telephone",
+    title=Text("Balise 5 – Téléphonie", "Balise 5 – Telephone"),
+    question=Text("Chaque logement peut-il appeler et être appelé ?", "Can every home call and be called?"),
+    rows=(
+        Row(title=Text("Maintenant", "Now"), panels=(_NOW, _SHARE, _REGISTRARS)),
+        Row(title=Text("Les lignes", "Lines"), panels=(_REGISTERED, _CODES, _LINES)),
+        Row(title=Text("Les appels d'essai", "Test calls"), panels=(_CALLS, _DELAY, _VOICE)),
+    ),
+)

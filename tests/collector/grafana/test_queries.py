@@ -1,0 +1,102 @@
+"""Does every panel and every alert find what it shows on a real InfluxDB, as `balise grafana check` says?"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+from typer.testing import CliRunner
+
+from balise_collector.commands.grafana import app
+from balise_collector.grafana.alerts import ALERTS
+from balise_collector.grafana.board import Query
+from balise_collector.grafana.boards import BOARDS
+from balise_collector.grafana.checking import Asked, ask_all, queries_of, queries_of_alerts
+from balise_collector.grafana.expanding import Range, expand
+from balise_collector.store.influx.asking import Asking
+from balise_collector.store.influx.server import Server
+from tests.collector.grafana import ground
+from tests.collector.influx.servers import influx1, influx2
+
+
+@pytest.fixture(scope="module", params=["influx1"] + (["influx2"] if influx2() else []))
+def filled(request: pytest.FixtureRequest) -> Server:
+    """A server that holds a small fleet, up to now."""
+    database = f"g{secrets.token_hex(4)}"
+    server = influx2(database) if request.param == "influx2" else influx1().server(database)
+    assert server
+    ground.fill(server, now_ms())
+    return server
+
+
+@pytest.fixture
+def asking(filled: Server) -> Iterator[Asking]:
+    with closing(Asking(filled)) as opened:
+        yield opened
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def day(end_ms: int) -> Range:
+    return Range(start_ms=end_ms - 24 * ground.HOUR_MS, end_ms=end_ms)
+
+
+def test_every_query_of_every_panel_and_alert_finds_something(asking: Asking) -> None:
+    asked = [*queries_of(BOARDS), *queries_of_alerts(ALERTS)]
+    found = list(ask_all(asking, asked, day(now_ms()), {"home": ground.HOMES[0]}))
+    assert len(found) > 100
+    assert [(one.where, one.outcome, one.why, one.query) for one in found if one.outcome != "ok"] == []
+
+
+def test_the_command_counts_them_and_ends_well(filled: Server) -> None:
+    options = ["--influx-url", filled.url, "--database", filled.database, "--token", filled.credential, "--json"]
+    run = CliRunner().invoke(app, ["check", *options])
+    assert run.exit_code == 0, run.output
+    said = json.loads(run.stdout)
+    assert (said["refused"], said["empty"]) == (0, 0)
+    assert said["queries"] == len(said["list"])
+
+
+def test_a_query_that_is_wrong_is_refused_with_influxdb_s_words_and_one_of_nothing_is_empty(asking: Asking) -> None:
+    wrong = Asked(where="wrong", text="SELECT FROM nowhere")
+    nothing = Asked(where="nothing", text='SELECT "x" FROM "nowhere" WHERE $timeFilter')
+    refused, empty = ask_all(asking, [wrong, nothing], day(now_ms()))
+    assert refused.outcome == "refused"
+    assert "error parsing query" in refused.why
+    assert empty.outcome == "empty"
+
+
+def test_an_interval_without_a_value_is_no_row(asking: Asking) -> None:
+    text = 'SELECT last("state") FROM "state"."home_state" WHERE "home" = \'nobody\' AND $timeFilter'
+    (found,) = ask_all(asking, [Asked(where="x", text=f"{text} GROUP BY time(5m) fill(null)")], day(now_ms()))
+    assert found.outcome == "empty"
+
+
+@pytest.mark.parametrize(
+    ("board", "panel", "values"),
+    [
+        ("balise-fleet", "Internet : logements", [5, 0, 1, 12]),
+        ("balise-fleet", "Sondes qui parlent", [11, 12]),
+        ("balise-telephone", "Lignes, maintenant", [5, 0, 1, 12]),
+    ],
+)
+def test_a_figure_is_what_is_there(asking: Asking, board: str, panel: str, values: list[int | None]) -> None:
+    assert [figure(asking, query) for query in queries(board, panel)] == values
+
+
+def queries(board: str, title: str) -> tuple[Query, ...]:
+    (found,) = (one for one in BOARDS if one.uid == board)
+    (panel,) = (one for one in found.panels if one.title.fr == title)
+    return panel.queries
+
+
+def figure(asking: Asking, query: Query) -> int | None:
+    variables = dict.fromkeys(("building", "pon", "home", "channel"), ".*")
+    (found,) = asking.all([expand(query.text, day(now_ms()), variables)])
+    return found[0]["values"][-1][1] if found else None
