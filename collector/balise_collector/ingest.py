@@ -14,13 +14,13 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from balise_agent import codec
-from balise_agent.contract import Ack, Body, Outcome, Presence, Record, Refusal, Value, parse_topic, token
+from balise_agent.contract import Ack, Answer, Body, Outcome, Presence, Record, Refusal, Value, parse_topic, token
 from balise_collector import wire
 from balise_collector.journal import Journal
 from balise_collector.journal_rows import DeadLetter, Message
@@ -28,6 +28,9 @@ from balise_collector.placement import Orphan, Place, Placement, Resolve, Unknow
 
 FUTURE_MS = 300_000
 """A date further ahead than this is a clock gone wrong, not a late message."""
+
+MAX_ANSWERS = 256
+"""That wait to be fetched by who asked; they are nowhere on disk here."""
 
 MAX_NAMES = 200
 """Names of unknown fields that are counted each by itself: a probe could invent them without end."""
@@ -52,7 +55,8 @@ class Reply:
 
 class Ingest:
     """Takes messages into one journal. ``counts``: what happened to them since the start, by name. For quotas:
-    ``used``, messages and bytes so far by topic; ``refused``, messages by probe that say nothing."""
+    ``used``, messages and bytes so far by topic; ``refused``, messages by probe that say nothing; ``marked``: the last
+    mark of the collector's own that came back."""
 
     def __init__(self, journal: Journal, resolve: Resolve, now_ms: Callable[[], int]) -> None:
         self._journal, self._now_ms = journal, now_ms
@@ -62,6 +66,8 @@ class Ingest:
         self.dead: Counter[str] = Counter()
         self.used: dict[str, list[int]] = {}
         self.refused: Counter[str] = Counter()
+        self.answers: deque[Answer] = deque(maxlen=MAX_ANSWERS)
+        self.marked = b""
 
     def take(self, batch: Sequence[Incoming]) -> list[Reply]:
         """Commits a batch and says what to answer; sqlite3.OperationalError: nothing was kept, nothing is answered."""
@@ -75,6 +81,8 @@ class Ingest:
                     turn.counts[self._take_state(turn, parsed[0], incoming.payload)] += 1
                 elif parsed[1] == "records":
                     turn.counts[self._take_records(turn, parsed[0], incoming.payload)] += 1
+                elif parsed[1] == "ack":
+                    self.marked = incoming.payload
         self._count(turn)
         self._meter(batch)
         return turn.replies()
@@ -145,6 +153,9 @@ class Ingest:
         if turn.knows_not(probe):
             return "unknown_probe"
         presence = codec.decode_presence(payload)
+        if isinstance(answer := codec.decode_answer(payload), Answer):
+            self.answers.append(answer)
+            return "answer"
         if isinstance(presence, Refusal):
             turn.refused[probe] += 1
             return "bad_state"

@@ -43,7 +43,9 @@ LINGER_S = 0.02  # a commit waits this long for company; the sync that it saves 
 BACKOFF_S = (0.5, 15.0)
 RETRY_S = 2.0  # a full disk is tried again
 KEEPALIVE_S = 30
-SUBSCRIPTIONS = ("balise/v1/+/records", "balise/v1/+/state")
+PROBES = ("balise/v1/+/records", "balise/v1/+/state")
+MARK = contract.topic("collector", "ack")
+"""What the collector says to itself: it hears it behind all that the broker had for it then (`fleet.guard`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,10 +155,13 @@ class Intake:
             self.why = f"refused: {code.getName()}"
             client.disconnect()
             return
-        client.subscribe([(topic, 1) for topic in SUBSCRIPTIONS])
+        client.subscribe([(topic, 1) for topic in (*PROBES, MARK)])
 
     def _granted(self, client: mqtt.Client, _data: Any, _mid: int, codes: list[Any], _props: Any) -> None:
-        if any(code.is_failure for code in codes):
+        *probes, mark = codes
+        if mark.is_failure:  # a broker whose files an older version made
+            log.info("no_mark", extra={"host": self._broker.host})
+        if any(code.is_failure for code in probes):
             self.why = "refused: the broker does not let this identity read the probes' topics"
             client.disconnect()
             return

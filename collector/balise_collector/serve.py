@@ -17,7 +17,8 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from balise_agent import sqlite_file
@@ -27,7 +28,7 @@ from balise_collector.directory import Directory
 from balise_collector.fleet import CutOffs, Fleet, FleetError, Guard, by_probe, load_settings
 from balise_collector.forward import register
 from balise_collector.ingest import Ingest
-from balise_collector.intake import Broker, Intake
+from balise_collector.intake import MARK, Broker, Intake
 from balise_collector.journal import Journal
 from balise_collector.journal_salvage import open_journal
 from balise_collector.store.influx.server import folder
@@ -39,13 +40,15 @@ LOOK_S = 1.0  # how soon a change of the directory, a command or a dead consumer
 SITES_S = 60.0  # how soon what only time changes is: an assignment or a consent that begins, an edited fleet.toml
 BEHIND_MS = 5 * 60_000  # a consumer that is further behind than this is not only busy
 PLATFORM_S = 60.0
+ANSWERS_S = 60.0  # how soon answers that had their time are forgotten
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServeSettings:
     """``data``: DATA; ``directory_url``: where homes are; ``http``: address and port of /metrics (0: any).
 
-    ``store``: the embedded store is written; ``influx``: the InfluxDB of DATA/influx is.
+    ``store``: the embedded store is written; ``influx``: the InfluxDB of DATA/influx is. ``token_key``: shared with
+    `balise target`, for the tokens of tests that fill the line; None: probes get none.
     """
 
     data: Path
@@ -55,6 +58,7 @@ class ServeSettings:
     sites_s: float = SITES_S
     store: bool = True
     influx: bool = False
+    token_key: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(slots=True)
@@ -133,7 +137,7 @@ def serve(settings: ServeSettings, on_ready: Callable[[int], None] = lambda _por
         ingest = Ingest(journal, directory.snapshot().resolve, lambda: time.time_ns() // 1_000_000)
         everything = threading.Event()  # a new session: the broker may have forgotten every retained configuration
         intake = Intake(settings.broker, ingest, on_connected=lambda: _all(everything.set, guard.resumed))
-        guard = _guard(settings, ingest, lambda: intake.is_open and intake.disk_ok)
+        guard = _guard(settings, ingest, lambda: intake.is_open and intake.disk_ok, partial(intake.publish, MARK))
         seen = Journal(settings.data / "journal.db")  # only read from: who writes may wait, and all on one connection
         children = _children(settings, journal)
         state = State(
@@ -179,7 +183,9 @@ def _all(*calls: Callable[[], None]) -> None:
         call()
 
 
-def _guard(settings: ServeSettings, ingest: Ingest, is_taking: Callable[[], bool]) -> Guard:
+def _guard(
+    settings: ServeSettings, ingest: Ingest, is_taking: Callable[[], bool], mark: Callable[[bytes], None]
+) -> Guard:
     """Cuts off who sends too much, at the broker in DATA/broker."""
 
     def cut(probe: str) -> str:
@@ -195,6 +201,8 @@ def _guard(settings: ServeSettings, ingest: Ingest, is_taking: Callable[[], bool
         quotas=lambda: load_settings(settings.data / "fleet.toml").quotas,
         is_taking=is_taking,
         cut=cut,
+        mark=mark,
+        marked=lambda: ingest.marked,
     )
 
 
@@ -216,7 +224,7 @@ class _Caretaker:
         self._fleet = Fleet(settings.data / "fleet.db")
         self._journal = Journal(settings.data / "journal.db")
         self._generation, self._sites_at_s = -1, 0.0
-        self._platform_at_s = 0.0
+        self._platform_at_s = self._answers_at_s = 0.0
         self._everything = everything
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="caretaker", daemon=True)
@@ -232,7 +240,13 @@ class _Caretaker:
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            for work in (self._watch_children, self._follow_directory, self._send_commands, self._tell):
+            for work in (
+                self._watch_children,
+                self._follow_directory,
+                self._send_commands,
+                self._pass_answers,
+                self._tell,
+            ):
                 try:
                     work()
                 except Exception as exc:  # whatever one of them meets, the others and the next turn go on
@@ -270,6 +284,7 @@ class _Caretaker:
         sites = self._directory.sites(now_ms)
         try:
             fleet_settings = load_settings(self._settings.data / "fleet.toml")
+            fleet_settings = replace(fleet_settings, token_key=self._settings.token_key)
         except FleetError as exc:
             if str(exc) != self._state.fleet_error:
                 log.error("fleet_settings", extra={"why": str(exc)})
@@ -290,6 +305,14 @@ class _Caretaker:
         if self._state.intake.is_open:
             for topic, payload in self._fleet.commands(time.time_ns() // 1_000_000):
                 self._state.intake.publish(topic, payload)
+
+    def _pass_answers(self) -> None:
+        """To who asked, and from memory to nowhere once they had their time."""
+        waiting = self._state.ingest.answers
+        answers = [waiting.popleft() for _ in range(len(waiting))]
+        if answers or time.monotonic() >= self._answers_at_s:
+            self._answers_at_s = time.monotonic() + ANSWERS_S
+            self._fleet.answered(answers, time.time_ns() // 1_000_000_000)
 
     def _tell(self) -> None:
         """The platform's own rows, derived like any conclusion: Grafana and the report read them from the store."""

@@ -182,6 +182,18 @@ def test_a_flood_is_cut_off_and_named_and_let_back_and_no_other_record_is_lost(t
         assert town.status()[1]["cut_off"] == []
 
 
+def test_a_flood_in_the_moment_of_a_start_is_cut_off_too(town: Town) -> None:
+    with town.served(), Steady(town.probe(0)) as honest:
+        until(lambda: "balise_broker_up 1.0" in town.metrics())
+        attacker = town.probe(1)
+        message = attacker.sender.sends(ts_ms=now_ms())
+        packets = [attacker.line.packet(message.topic, message.payload) for _ in range(100)]
+        sent, seconds = floods(attacker.line, packets)
+        print(f"{sent} messages in {seconds:.1f} s before it was cut off")
+        assert town.enters(1) == NOT_AUTHORIZED
+    assert town.kept(honest.probe.sender) == list(range(1, honest.probe.sender.seq + 1))
+
+
 def test_a_day_offline_is_sent_as_fast_as_the_window_allows_and_is_no_flood(town: Town) -> None:
     with town.served(), Steady(town.probe(0)):
         time.sleep(QUIET_S)

@@ -19,7 +19,7 @@ from balise_agent.uplink import WINDOW
 from balise_collector.broker import files as broker_files
 from balise_collector.fleet import CutOffs, FleetError, Guard, by_probe, load_settings
 from balise_collector.fleet.quota import DAY_S, SHORT_S, Meter, Quotas, Sent, read_quotas
-from balise_collector.intake import LINGER_S
+from balise_collector.intake import LINGER_S, MARK
 
 P, Q = "probe001", "probe002"
 MINUTE_S, DAY_MINUTES = 60, 1_440
@@ -214,6 +214,10 @@ def test_the_page_shows_the_defaults() -> None:
     assert tomllib.loads(block)["quota"] == asdict(Quotas())
 
 
+def test_a_mark_of_the_collector_s_is_sent_by_no_probe() -> None:
+    assert by_probe({MARK: [3, 48]}, {}) == {}
+
+
 def test_what_is_counted_by_topic_is_told_by_probe() -> None:
     used = {f"balise/v1/{P}/records": [3, 300], f"balise/v1/{P}/state": [2, 20], "elsewhere": [9, 9]}
     assert by_probe(used, {P: 1}) == {P: Sent(5, 320, 1)}
@@ -244,12 +248,15 @@ class Watched:
         self.quotas: Quotas | FleetError = Quotas()
         self.is_taking, self.why_not = True, ""
         self.now_s, self.cut = 0.0, list[str]()
+        self.marks, self.marked = list[bytes](), b""
         self.guard = Guard(
             cutoffs=cutoffs,
             sent=lambda: dict(self.sent),
             quotas=self._quotas,
             is_taking=lambda: self.is_taking,
             cut=self._cut,
+            mark=self.marks.append,
+            marked=lambda: self.marked,
             monotonic=lambda: self.now_s,
             now_ms=lambda: round(self.now_s * 1_000),
         )
@@ -327,6 +334,38 @@ def test_a_collector_that_takes_nothing_judges_nobody_and_then_takes_the_queue(c
     watched.guard.resumed()
     watched.look()
     assert watched.cut == []
+
+
+def test_once_a_mark_is_back_nothing_more_is_the_queue_s(cutoffs: CutOffs) -> None:
+    watched = Watched(cutoffs)
+    watched.guard.resumed()
+    watched.look()
+    watched.sends(P, 50_000)
+    watched.look()
+    assert watched.cut == []
+    watched.marked = watched.marks[-1]
+    watched.sends(P, 50_000)
+    watched.look()
+    assert watched.cut == [P]
+
+
+def test_a_mark_is_sent_until_it_is_back_and_one_of_another_session_is_none(cutoffs: CutOffs) -> None:
+    watched = Watched(cutoffs)
+    for _ in range(2):
+        watched.guard.resumed()
+        watched.marks.clear()
+        for _ in range(3):
+            watched.sends(Q, 1_000)  # somebody catches up
+            watched.look()
+        assert len(watched.marks) == 3
+        assert len({*watched.marks}) == 1
+        assert watched.marks[0] != watched.marked
+        before = watched.marks[0]
+        watched.marked = before
+    watched.look()
+    watched.sends(Q, 1_000)
+    watched.look()
+    assert len(watched.marks) == 3
 
 
 def test_quotas_that_cannot_be_read_leave_the_last_ones_in_force(

@@ -64,6 +64,7 @@ def probe_client(probe: str, password: str) -> Json:
 def create(path: Path, *, collector_password: str, fleet_password: str) -> None:
     """A file with the collector and the fleet service, and no probe yet."""
     heard = [_allow("subscribePattern", f"balise/v1/+/{kind}") for kind in ("records", "state")]
+    heard.append(_allow("subscribeLiteral", topic(COLLECTOR, "ack")))  # its own marks (intake.py)
     sent = [_allow("publishClientSend", f"balise/v1/+/{kind}") for kind in ("ack", "cmd")]
     # The default does not reach $CONTROL: without publishClientReceive 2.0.11 answers nobody (measured).
     control = [

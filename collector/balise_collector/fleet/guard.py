@@ -5,11 +5,14 @@ A thread of its own: the broker's answer may take its time while it is flooded, 
 Rule 1: recorded, then told; what the broker did not confirm is told again at each look, and all that stands at each
 start.
 Rule 2: one that was let back by a command begins with empty levels.
+Rule 3: the broker hands over in the order in which it got: once a mark that the collector sends to itself is back, all
+that was kept before it has been taken.
 """
 
 from __future__ import annotations
 
 import logging
+import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +30,7 @@ LOOK_S = 1.0  # a flood of 10,000 messages a second is over its bound after one 
 class Guard:
     """``sent``: what each probe has sent so far; ``quotas``: read anew at each look, and where they
     cannot be (FleetError) the last ones hold; ``is_taking``: the collector takes messages now; ``cut``: tells the
-    broker; says why it cannot, nothing where it did."""
+    broker; says why it cannot, nothing where it did; ``mark`` sends a mark, ``marked``: the last that is back."""
 
     def __init__(
         self,
@@ -37,10 +40,13 @@ class Guard:
         quotas: Callable[[], Quotas],
         is_taking: Callable[[], bool],
         cut: Callable[[str], str],
+        mark: Callable[[bytes], None],
+        marked: Callable[[], bytes],
         monotonic: Callable[[], float] = time.monotonic,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._cutoffs, self._sent, self._quotas, self._is_taking, self._cut = cutoffs, sent, quotas, is_taking, cut
+        self._mark, self._marked, self._mark_of = mark, marked, b""
         self._monotonic, self._now_ms = monotonic, now_ms
         self._meter, self._last_quotas, self._fault = Meter(), Quotas(), ""
         self._stood: set[str] = set()
@@ -73,7 +79,10 @@ class Guard:
         if self._resumed.is_set() or (is_taking and not self._was_taking):
             self._resumed.clear()
             self._meter.resumed(now_s)
+            self._mark_of = secrets.token_hex(8).encode()
         self._was_taking = is_taking
+        if is_taking and self._meter.is_catching_up:
+            self._look_for_mark()
         standing = {cut_off.probe for cut_off in self._cutoffs.standing()}
         for probe in self._stood - standing:
             self._meter.forget(probe)
@@ -82,6 +91,13 @@ class Guard:
             standing |= self._add_those_over(standing, now_s)
         self._stood, self._told, self.standing = standing, self._told & standing, len(standing)
         self._tell(sorted(standing - self._told))
+
+    def _look_for_mark(self) -> None:
+        """Sends it again until one is back: a broker whose queue is full drops it."""
+        if self._marked() == self._mark_of:
+            self._meter.caught_up()
+        else:
+            self._mark(self._mark_of)
 
     def _add_those_over(self, standing: set[str], now_s: float) -> set[str]:
         over = self._meter.over(self._sent(), self._read_quotas(), now_s)
@@ -122,11 +138,12 @@ class Guard:
 
 
 def by_probe(used: Mapping[str, list[int]], refused: Mapping[str, int]) -> dict[str, Sent]:
-    """What each probe has sent, from what was counted by topic. The two may grow meanwhile: they are copied first."""
+    """What each probe has sent, from what was counted by topic. The two may grow meanwhile: they are copied first.
+    Marks are nobody's: no probe may send an ack."""
     found: dict[str, Sent] = {}
     for topic, (messages, size) in dict(used).items():
         parsed = parse_topic(topic)
-        if parsed is not None:
+        if parsed is not None and parsed[1] != "ack":
             probe = parsed[0]
             before = found.get(probe, Sent(0, 0, 0))
             found[probe] = Sent(before.messages + messages, before.bytes + size, refused.get(probe, 0))

@@ -5,7 +5,8 @@ Pure: what each probe has sent so far and a clock go in; who is over its bounds,
 Rule 1: an honest probe is never over. It has at most `WINDOW` messages unacknowledged, so that it sends as fast as acks
 come; how much a probe with a full outbox and a good line sends is in each default's reason.
 Rule 2: what the broker kept while the collector was away is nobody's haste: after each pause a probe may have that much
-beside its bounds, until all of it has been taken.
+beside its bounds, until all of it has been taken. Who knows when that is says so (`caught_up`); else it is told from
+how much comes.
 Rule 3: what was sent is a level that leaks: an amount in a span of time, however it is spread, is never over; more
 than twice that amount in the same span always is.
 """
@@ -92,6 +93,17 @@ class Meter:
         for levels in self._of.values():
             levels.credit = self._credit()
 
+    @property
+    def is_catching_up(self) -> bool:
+        """What the broker kept may still be on its way."""
+        return self._resumed_s is not None
+
+    def caught_up(self) -> None:
+        """All that the broker kept has been taken: from now on everything counts."""
+        self._resumed_s = None
+        for levels in self._of.values():
+            levels.credit = self._credit()
+
     def forget(self, probe: str) -> None:
         """It begins anew, as one that was let back does."""
         self._of.pop(probe, None)
@@ -139,9 +151,7 @@ class Meter:
         per_s = (sum(total.messages for total in sent.values()) - before) / (now_s - self._looked_s)
         self._looked_s = now_s
         if per_s < CAUGHT_UP_PER_S or now_s - self._resumed_s > CATCH_UP_S:
-            self._resumed_s = None
-            for levels in self._of.values():
-                levels.credit = self._credit()
+            self.caught_up()
 
 
 def read_quotas(table: Mapping[str, object]) -> Quotas | list[str]:
