@@ -36,7 +36,12 @@ CHANNELS = {  # what the collector does there, whether it is retained, what may 
     "records": ("receive", False, ("batch",), "Measurements of one probe, one message a batch."),
     "ack": ("send", False, ("ack",), "What the collector has on disk, and what it will never take."),
     "cmd": ("send", None, ("config", "command"), "Configurations, retained, and commands, never retained."),
-    "state": ("receive", True, ("presence",), "Whether the probe's session is open; its last will says when not."),
+    "state": (
+        "receive",
+        None,
+        ("presence", "answer"),
+        "Presence, retained, with the last will; answers, never retained.",
+    ),
 }
 
 
@@ -145,6 +150,7 @@ def messages() -> dict[str, Any]:
         "config": "All that the operator sets, whole, each time",
         "command": "One thing to do, once, before it expires",
         "presence": "Whether the probe's session is open",
+        "answer": "A command was refused, for how the line was used just then; it is not stored",
     }
     return {"batch": batch} | {name: control(name, title) for name, title in titles.items()}
 
@@ -178,6 +184,7 @@ def schemas() -> dict[str, Schema]:
         **{f"record_{m.name}": record(m) for m in from_probes},
         "ack": ack(),
         "presence": presence(),
+        "answer": answer(),
         "config": config(),
         "command": command(),
     }
@@ -276,6 +283,12 @@ def presence() -> Schema:
         "stream": ref("token"),
     }
     return an_object(needed, {"v": {"const": VERSION}, "config": integer(0)})
+
+
+def answer() -> Schema:
+    """On state, not retained."""
+    needed = {"answer": text(COMMAND_ID.pattern, "the command"), "reason": ref("reason")}
+    return an_object(needed, {"v": {"const": VERSION}})
 
 
 def config() -> Schema:

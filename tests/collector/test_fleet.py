@@ -11,10 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from balise_agent.codec import decode_cmd
-from balise_agent.contract import Command, Config
+from balise_agent.contract import Answer, Command, Config
 from balise_collector.directory import Offer, Site
 from balise_collector.fleet import Fleet, FleetError, FleetSettings, load_settings, new_command_id
 from balise_collector.fleet.desired import desired
+from balise_collector.fleet.outgoing import ANSWER_S
+from balise_collector.target.tokens import Grant, read_token
 
 NOW_S = 1_800_000_000
 PLAN = FleetSettings(plan={"batch_s": 60}, targets={"reach": [{"label": "op"}]})
@@ -195,3 +197,57 @@ def test_a_command_that_expired_while_it_waited_is_dropped(fleet: Fleet) -> None
 
 def test_no_two_commands_have_one_id() -> None:
     assert len({new_command_id() for _ in range(1_000)}) == 1_000
+
+
+# tokens
+
+
+KEY = b"k" * 32
+
+
+def granted(config: Config, at_s: int) -> Grant | None:
+    return read_token(KEY, config.token, at_s)
+
+
+def test_a_probe_has_a_token_of_its_line_that_is_renewed_each_day_before_it_ends(fleet: Fleet) -> None:
+    plan = FleetSettings(token_key=KEY)
+    known = told(fleet, site(), plan=plan)
+    for hour in range(1, 24 * 5):
+        now_s = NOW_S + hour * 3600
+        known += told(fleet, site(), plan=plan, now_s=now_s)
+        grant = granted(known[-1], now_s)
+        assert grant is not None
+        assert (grant.segment, grant.shape) == ("s1", "light")
+        assert grant.expires_s - now_s + 3600 > 86_400
+        assert grant.expires_s - now_s <= 2 * 86_400
+    assert 5 <= len(known) <= 6
+    assert "k" * 32 not in repr(plan)
+
+
+def test_only_a_fast_line_may_have_a_full_test_and_one_without_a_line_none() -> None:
+    plan = FleetSettings(token_key=KEY)
+    fast = site(offer=Offer(operator="op", down_bps=10**9, up_bps=10**8))
+    grant = granted(desired(fast, plan, 1, NOW_S), NOW_S)
+    assert grant is not None
+    assert grant.shape == "full"
+    assert desired(site(segment=""), plan, 1, NOW_S).token == ""
+    assert desired(fast, PLAN, 1, NOW_S).token == ""
+
+
+def test_not_every_probe_is_told_in_the_same_minute() -> None:
+    plan = FleetSettings(token_key=KEY)
+    ends = {read_token(KEY, desired(site(f"probe{n:03}"), plan, 1, NOW_S).token, NOW_S) for n in range(50)}
+    assert len({grant.expires_s // 60 for grant in ends if grant}) > 40
+
+
+# answers
+
+
+def test_an_answer_is_there_for_who_asked_and_then_nowhere(tmp_path: Path) -> None:
+    with closing(Fleet(tmp_path / "fleet.db")) as fleet:
+        fleet.answered([Answer(id="one", reason="line_busy")], NOW_S)
+        assert fleet.answer_to("one") == "line_busy"
+        assert fleet.answer_to("two") is None
+        fleet.answered([], NOW_S + ANSWER_S)
+        assert fleet.answer_to("one") is None
+    assert b"line_busy" not in (tmp_path / "fleet.db").read_bytes()

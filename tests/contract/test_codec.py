@@ -22,6 +22,7 @@ from balise_agent.contract import (
     MAX_WIRE_BYTES,
     REFUSALS,
     Ack,
+    Answer,
     Batch,
     Body,
     Command,
@@ -38,7 +39,14 @@ from balise_agent.contract import (
 )
 from tests.contract.messages import acks, anything, batches, commands, configs, junk, payloads, presences
 
-DECODERS = [codec.decode_batch, codec.decode_envelope, codec.decode_ack, codec.decode_presence, codec.decode_cmd]
+DECODERS = [
+    codec.decode_batch,
+    codec.decode_envelope,
+    codec.decode_ack,
+    codec.decode_presence,
+    codec.decode_answer,
+    codec.decode_cmd,
+]
 ENVELOPE = Envelope(
     stream="s" * 22, seq=7, boot="b" * 22, ts_ms=1_764_000_000_000, sent_ms=0, chain="c" * 22, retention="raw_90d"
 )
@@ -358,3 +366,12 @@ def test_unknown_names_in_control_messages_are_passed_over() -> None:
         (codec.encode_config(Config(version=1)), codec.decode_cmd, Config(version=1)),
     ]:
         assert decode(json.dumps(json.loads(encoded) | more).encode()) == value
+
+
+def test_an_answer_is_read_back_equal_and_is_no_presence() -> None:
+    answer = Answer(id="c-1", reason="line_busy")
+    payload = codec.encode_answer(answer)
+    assert codec.decode_answer(payload) == answer
+    assert isinstance(codec.decode_presence(payload), Refusal)
+    presence = Presence(online=True, agent="0.1.0", boot="b", stream="s" * 22)
+    assert isinstance(codec.decode_answer(codec.encode_presence(presence)), Refusal)

@@ -133,7 +133,7 @@ class World:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    made = World(tmp_path_factory.mktemp("world"), homes=6)
+    made = World(tmp_path_factory.mktemp("world"), homes=7)
     yield made
     made.programs.end_all()
 

@@ -16,6 +16,7 @@ from balise_collector.directory import DirectoryError, sqlite_url
 from balise_collector.serve import ServeSettings, broker_of
 from balise_collector.serve import serve as run
 from balise_collector.store.influx import server
+from balise_collector.target.tokens import read_key
 
 
 def serve(
@@ -34,6 +35,10 @@ def serve(
     store: Annotated[
         bool, typer.Option("--store/--no-store", help="Write the embedded store; without it InfluxDB is the only one.")
     ] = True,
+    token_key: Annotated[
+        Path | None,
+        typer.Option(help="The key file of `balise target`: probes get tokens for tests. Default: DATA/target.key."),
+    ] = None,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:
     """Collect: take what probes send, keep it, acknowledge it. Ends on SIGTERM or Ctrl-C."""
@@ -52,6 +57,7 @@ def serve(
             http=(http_listen, http_port),
             store=store,
             influx=bool(influx),
+            token_key=_key(token_key, data / "target.key"),
         )
         status = run(settings)
     except (BrokerError, DirectoryError, server.ServerError) as exc:
@@ -61,3 +67,14 @@ def serve(
     except OSError as exc:
         stop(f"{exc.filename or f'{http_listen}:{http_port}'}: {exc.strerror or exc}")
     raise typer.Exit(status)
+
+
+def _key(given: Path | None, usual: Path) -> bytes | None:
+    """None where no file was named and the usual one is not there."""
+    path = given or (usual if usual.exists() else None)
+    if path is None:
+        return None
+    try:
+        return read_key(path.read_text("ascii"))
+    except ValueError as exc:  # UnicodeDecodeError too
+        stop(f"{path}: {exc}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from collections.abc import Mapping
 from contextlib import closing
 from typing import Annotated
@@ -18,7 +19,10 @@ from balise_collector.fleet import Fleet, new_command_id
 from balise_collector.status import Status, look
 
 _MINUTE_MS = 60_000
-_ARGS = 'As JSON: {"probe": "dns"} to test, {"stream": S, "from_seq": N} to replay, {"seconds": N} to pause.'
+_ARGS = (
+    'As JSON: {"probe": "dns"} to test, "shape": "full" beside it for one that fills the line; '
+    '{"stream": S, "from_seq": N} to replay, {"seconds": N} to pause.'
+)
 
 
 def status(as_json: AsJson = False, data: Data = DEFAULT_DATA, url: DirectoryUrl = "") -> None:
@@ -42,9 +46,13 @@ def command(
     kind: Annotated[str, typer.Argument(help=", ".join(COMMAND_KINDS))],
     args: Annotated[str, typer.Option(help=_ARGS)] = "{}",
     minutes: Annotated[int, typer.Option(min=1, max=1440, help="The probe refuses it when it comes later.")] = 10,
+    wait: Annotated[int, typer.Option(min=0, max=300, help="Seconds to wait for a refusal of the moment.")] = 0,
     data: Data = DEFAULT_DATA,
 ) -> None:
-    """Ask a probe that is online to test, replay, pause or resume; its progress comes back as records."""
+    """Ask a probe that is online to test, replay, pause or resume; its progress comes back as records.
+
+    That the line is in use at that moment is told to who waits for it, and kept nowhere: then the exit status is 3.
+    """
     if not is_probe_id(probe):
         stop(f"{probe!r} is no probe's id")
     kinds = {known: known for known in COMMAND_KINDS}
@@ -62,11 +70,22 @@ def command(
     try:
         with closing(Fleet(data / "fleet.db")) as fleet:
             fleet.ask(probe, asked)
+            refused = _refusal(fleet, asked.id, wait)
     except ValueError as exc:
         stop(f"--args: {exc}")
     except sqlite3.Error as exc:
         stop(f"{data / 'fleet.db'}: {exc}")
     typer.echo(asked.id)
+    if refused is not None:
+        typer.echo(f"refused: {refused}", err=True)
+        raise typer.Exit(3)
+
+
+def _refusal(fleet: Fleet, command_id: str, wait_s: int) -> str | None:
+    until_s = time.monotonic() + wait_s
+    while (found := fleet.answer_to(command_id)) is None and time.monotonic() < until_s:
+        time.sleep(0.2)
+    return found
 
 
 def lines(found: Status) -> list[tuple[str, str]]:
