@@ -16,7 +16,7 @@ import socket
 import ssl
 import struct
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -154,17 +154,18 @@ def pace(
     poll, by_fd = _watch(sessions)
     by_probe = {session.probe: session for session in sessions}
     due = deque(sorted((at_s, probe) for probe, at_s in start_s.items()))
-    sent_s: dict[str, float] = {}
+    sent_s: dict[str, deque[float]] = defaultdict(deque)  # of each, the oldest first: acks come in that order
     took_s: list[float] = []
-    look_s = 0.0
-    while (due and due[0][0] < until_s) or sent_s:
+    sent, look_s = 0, 0.0
+    while (due and due[0][0] < until_s) or len(took_s) < sent:
         now_s = time.monotonic()
         if now_s > until_s + CONNECT_TIMEOUT_S:
-            raise TimeoutError(f"{len(sent_s)} messages not acknowledged")
-        while due and due[0][0] <= min(now_s, until_s):
+            raise TimeoutError(f"{sent - len(took_s)} messages not acknowledged")
+        while due and due[0][0] <= now_s and due[0][0] < until_s:
             at_s, probe = due.popleft()
             due.append((at_s + every_s, probe))
-            sent_s[probe] = time.monotonic()
+            sent += 1
+            sent_s[probe].append(time.monotonic())
             by_probe[probe].write(seal(probe))
         if now_s >= look_s:
             look_s = now_s + 1
@@ -174,8 +175,8 @@ def pace(
             for first, rest in session.packets():
                 before = session.acked
                 _hear_acks(session, first, rest)
-                if session.acked > before:
-                    took_s.append(time.monotonic() - sent_s.pop(session.probe))
+                ages_s = (time.monotonic() - sent_s[session.probe].popleft() for _ in range(session.acked - before))
+                took_s.extend(ages_s)
     return took_s
 
 
