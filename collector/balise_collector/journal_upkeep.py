@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -19,7 +19,6 @@ from balise_agent.catalogue import RETENTION_DAYS, Retention
 from balise_agent.codec import deflate, inflate
 from balise_agent.contract import MAX_AT_MS, Refusal
 from balise_collector.journal_rows import ORPHAN_MS, SHORT_LIVED, checksum
-from balise_collector.placement import Place
 
 DAY_MS = 86_400_000
 KEPT_MS = 7 * DAY_MS
@@ -29,7 +28,6 @@ DEAD_LETTER_MS = DAY_MS * min(days for days in RETENTION_DAYS.values() if days i
 """What could not be read may hold anything, so it goes as what may be kept the shortest."""
 
 _AT_ONCE = 1_000  # rows of one transaction: ingest waits for it
-_place_of = msgspec.json.Decoder(Place).decode
 _LIMITS: dict[Retention, int] = {name: days * DAY_MS for name, days in RETENTION_DAYS.items() if days is not None}
 
 Transaction = Callable[[], AbstractContextManager[None]]
@@ -74,25 +72,41 @@ def erase(db: sqlite3.Connection, transaction: Transaction, home: str, from_ms: 
     Hashes stay in the chain. Orphans and dead letters are of no home.
     """
     db.execute("PRAGMA secure_delete = ON")
-    with transaction():
-        changed = _erase_bodies(db, home, from_ms, to_ms)
-        span = "SELECT id, tags FROM derived WHERE ts_ms >= ? AND ts_ms < ?"
-        rows = db.execute(span, (from_ms, to_ms)).fetchall()
-        found = [(id_,) for id_, tags in rows if msgspec.json.decode(tags).get("home") == home]
-        db.executemany("DELETE FROM derived WHERE id = ?", found)
+    erased = 0
+    for ids in _rows_of(db, "journal", "place", home, (from_ms - MAX_AT_MS, to_ms + MAX_AT_MS)):
+        with transaction():
+            erased += _erase_bodies(db, ids, from_ms, to_ms)
+    for ids in _rows_of(db, "derived", "tags", home, (from_ms, to_ms)):
+        with transaction():
+            erased += db.executemany("DELETE FROM derived WHERE id = ?", [(id_,) for id_ in ids]).rowcount
     _empty_wal(db)
-    return changed + len(found)
+    return erased
 
 
-def _erase_bodies(db: sqlite3.Connection, home: str, from_ms: int, to_ms: int) -> int:
-    sql = (
-        "SELECT id, stream_id, seq, received_ms, ts_ms, retention, place, body FROM journal"
-        " WHERE body IS NOT NULL AND ts_ms >= ? AND ts_ms < ?"
-    )
+def _rows_of(
+    db: sqlite3.Connection, feed: str, whose: str, home: str, span_ms: tuple[int, int]
+) -> Iterator[Sequence[int]]:
+    """Ids of a home's rows, found while nobody waits; those that come meanwhile too."""
+    where = f"id > ? AND id <= ? AND ts_ms >= ? AND ts_ms < ? AND instr(CAST({whose} AS TEXT), ?)"
+    sql = f"SELECT id, {whose} FROM {feed} WHERE {where}"  # noqa: S608
+    at: int = db.execute(f"SELECT coalesce(min(id), 1) - 1 FROM {feed}").fetchone()[0]  # noqa: S608
+    while at < db.execute(f"SELECT coalesce(max(id), 0) FROM {feed}").fetchone()[0]:  # noqa: S608
+        named = db.execute(sql, (at, at + _AT_ONCE, *span_ms, home)).fetchall()
+        found = [id_ for id_, said in named if msgspec.json.decode(said).get("home") == home]
+        if found:
+            yield found
+        at += _AT_ONCE
+
+
+def _erase_bodies(db: sqlite3.Connection, ids: Sequence[int], from_ms: int, to_ms: int) -> int:
+    sql = "SELECT stream_id, seq, received_ms, ts_ms, retention, place, body FROM journal WHERE id = ?"
     changed = 0
-    for id_, *kept, body in db.execute(sql, (from_ms - MAX_AT_MS, to_ms + MAX_AT_MS)).fetchall():
-        ts_ms, place = kept[3], kept[5]
-        left = _without(body, from_ms - ts_ms, to_ms - ts_ms) if _place_of(place).home == home else body
+    for id_ in ids:
+        row = db.execute(sql, (id_,)).fetchone()
+        if row is None:  # pruned meanwhile
+            continue
+        *kept, body = row
+        left = None if body is None else _without(body, from_ms - kept[3], to_ms - kept[3])
         if left != body:
             db.execute("UPDATE journal SET body = ?, crc = ? WHERE id = ?", (left, checksum(*kept, left), id_))
             changed += 1

@@ -198,6 +198,13 @@ def test_erasing_takes_exactly_the_records_of_a_home_from_one_date_up_to_another
     assert journal.damaged == 0
 
 
+def test_a_home_s_rows_are_found_wherever_they_stand(journal: Journal) -> None:
+    for number in range(1, 2_501):
+        keep(journal, number, place=OTHER if number % 100 else HOME)
+    assert journal.erase("home0001", 0, NOW + 1) == 25
+    assert len(kept(journal)) == 2_475
+
+
 def test_what_was_erased_is_in_no_file_and_does_not_come_back(journal: Journal, tmp_path: Path) -> None:
     secret = body(text=secrets.token_urlsafe(100))
     keep(journal, 1, stored=secret)
