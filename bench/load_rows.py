@@ -8,7 +8,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Iterator
 
-from bench import back, directory, influx, latency, trouble
+from bench import back, directory, grafana, influx, latency, trouble
 from bench.rows import Runs, scratch
 from bench.table import Row
 from tests.faults import chaos
@@ -186,10 +186,30 @@ def trouble_rows(runs: Runs) -> Iterator[Row]:
     )
 
 
+def grafana_rows(runs: Runs) -> Iterator[Row]:
+    """What a panel of the fleet and of the buildings costs InfluxDB, over a day and over a month."""
+    found, points = grafana.measure(runs or 5)
+    for span, goal_ms in grafana.GOAL_MS.items():
+        panels = [one for one in found if one.span == span]
+        slowest = panels[0]
+        yield Row(
+            work=f"the slowest panel of fleet and buildings, {span}",
+            unit="ms",
+            figure=slowest.took_ms,
+            goal=f"<= {goal_ms:.0f}",
+            holds=slowest.took_ms <= goal_ms,
+            runs=tuple(one.took_ms for one in panels),
+            conditions=f"InfluxDB 1.6.7 on the same cores, {points:,} points of {grafana.HOMES:,} homes, all of a panel's"
+            " queries; runs: each of its panels",
+            beside=f"{slowest.panel}; the median panel takes {statistics.median(one.took_ms for one in panels):.0f} ms",
+        )
+
+
 LONG: dict[str, Callable[[Runs], Iterator[Row]]] = {
     "influx": influx_rows,
     "trouble": trouble_rows,
     "directory": directory_rows,
+    "grafana": grafana_rows,
     "chaos": chaos_rows,
     "back": back_rows,
     "hour": hour_rows,

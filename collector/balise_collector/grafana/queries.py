@@ -53,8 +53,9 @@ def now(service: str) -> tuple[tuple[str, Text], ...]:
 
 
 def elements(scope: str, by: str, *, where: str = "", every: str = "$__interval") -> str:
-    """The worst state in each interval of each shared element of a kind."""
-    condition = " AND ".join(filter(None, (f'"target" =~ /^{scope}(:|$)/', where, "$timeFilter")))
+    """The worst state in each interval of each shared element of a kind; of one service where ``scope`` says which."""
+    whose = f"\"target\" = '{scope}'" if ":" in scope else f'"target" =~ /^{scope}(:|$)/'
+    condition = " AND ".join(filter(None, (whose, where, "$timeFilter")))
     return f'SELECT max("state") FROM {ELEMENT} WHERE {condition} GROUP BY time({every}), "{by}" fill(null)'
 
 

@@ -3,48 +3,47 @@
 from __future__ import annotations
 
 from balise_collector.grafana.board import Board, Panel, Query, Row, Text
-from balise_collector.grafana.queries import BAD, FRESH, HERE, KNOWN, STATE, elements, share
+from balise_collector.grafana.queries import BAD, ELEMENT, FRESH, KNOWN, elements, share
 
 _BY_BUILDING = '"building" =~ /^$building$/'
 _BY_PON = '"pon" =~ /^$pon$/'
 
 _TABLE = Panel(
     kind="table",
-    title=Text("Immeuble par service : logements coupés", "Building by service: homes down"),
+    title=Text("Immeuble par service, maintenant", "Building by service, now"),
     meaning=Text(
-        "Logements dont le dernier état, écrit depuis moins de onze minutes, est « coupé ». Une ligne par immeuble et"
-        " service ; sans coupure il n'y a pas de ligne.",
-        "Homes whose last state, written within eleven minutes, is down; a line for each building and service.",
+        "Logements coupés et en partie parmi ceux dont on sait l'état, et logements attendus : une ligne par immeuble"
+        " et service, écrite depuis moins de onze minutes.",
+        "Homes down and in part of those whose state is known, and homes expected, by building and service.",
     ),
     queries=(
         Query(
-            text=f'SELECT count("s") AS "down" FROM (SELECT last("state") AS "s" FROM {STATE} WHERE {HERE} AND {FRESH}'
-            ' GROUP BY "home", "building", "target") WHERE "s" = 2 GROUP BY "building", "target"',
-            table=True,
-        ),
-        Query(
-            text=f'SELECT count("s") AS "expected" FROM (SELECT last("state") AS "s" FROM {STATE} WHERE {HERE}'
-            f' AND {FRESH} GROUP BY "home", "building", "target") WHERE "s" >= 0 GROUP BY "building", "target"',
+            text='SELECT last("state") AS "state", last("down") AS "down", last("degraded") AS "degraded",'
+            f' last("known") AS "known", last("homes") AS "homes" FROM {ELEMENT} WHERE "target" =~ /^building:/'
+            f' AND {_BY_BUILDING} AND {FRESH} GROUP BY "building", "target"',
             table=True,
         ),
     ),
     columns=(
         ("building", Text("Immeuble", "Building"), "string"),
         ("target", Text("Service", "Service"), "string"),
+        ("state", Text("État", "State"), "state"),
         ("down", Text("Coupés", "Down"), "short"),
-        ("expected", Text("Attendus", "Expected"), "short"),
+        ("degraded", Text("En partie", "In part"), "short"),
+        ("known", Text("Connus", "Known"), "short"),
+        ("homes", Text("Attendus", "Expected"), "short"),
     ),
     drill="balise-outages",
 )
 
 _PONS = Panel(
     kind="states",
-    title=Text("État des PON", "State of the PONs"),
+    title=Text("Internet, PON par PON", "Internet, PON by PON"),
     meaning=Text(
         "Une ligne par PON, le pire état de chaque intervalle selon le juge. Un PON mort est une barre rouge.",
         "A line for each PON, the worst state of each interval as the judge says. A dead PON is a red bar.",
     ),
-    queries=(Query(text=elements("pon", "pon", where=_BY_PON), alias=Text("PON $tag_pon", "PON $tag_pon")),),
+    queries=(Query(text=elements("pon:internet", "pon", where=_BY_PON), alias=Text("PON $tag_pon", "PON $tag_pon")),),
     scale="state",
     width=24,
     height=11,
@@ -53,14 +52,14 @@ _PONS = Panel(
 
 _HOUSES = Panel(
     kind="states",
-    title=Text("État des immeubles", "State of the buildings"),
+    title=Text("Internet, immeuble par immeuble", "Internet, building by building"),
     meaning=Text(
         "Une ligne par immeuble, le pire état de chaque intervalle selon le juge.",
         "A line for each building, the worst state of each interval as the judge says.",
     ),
     queries=(
         Query(
-            text=elements("building", "building", where=_BY_BUILDING),
+            text=elements("building:internet", "building", where=_BY_BUILDING),
             alias=Text("$tag_building", "$tag_building"),
         ),
     ),
