@@ -199,8 +199,8 @@ def grafana_rows(runs: Runs) -> Iterator[Row]:
             goal=f"<= {goal_ms:.0f}",
             holds=slowest.took_ms <= goal_ms,
             runs=tuple(one.took_ms for one in panels),
-            conditions=f"InfluxDB 1.6.7 on the same cores, {points:,} points of {grafana.HOMES:,} homes, all queries of a"
-            " panel; runs: each of its panels",
+            conditions=f"InfluxDB 1.6.7 on the same cores, {points:,} points of {grafana.HOMES:,} homes, all queries of"
+            " a panel; runs: each of its panels",
             beside=f"{slowest.panel}; the median panel takes {statistics.median(one.took_ms for one in panels):.0f} ms",
         )
 
