@@ -31,7 +31,7 @@ class Cause:
 
 PLANT = frozenset({"pon", "card", "olt", "operator", "home"})
 BY_ACCOUNT: Mapping[Account, tuple[str, frozenset[str]]] = {
-    "line": ("line", PLANT),
+    "line": ("fibre", PLANT),
     "core": ("core", frozenset({"operator", "olt"})),
     "power": ("power", frozenset({"building", "operator"})),
     "delivery": ("delivery", frozenset()),
@@ -70,10 +70,11 @@ def home_cause(ground: Ground, home: str, run: Sequence[Item], now_ms: int) -> C
     heard = _heard(ground, run, now_ms)
     what = {e.what for e in heard if (e.scope, e.code) == ("home", home)}
     if "los" in what:
-        return Cause(name="line", said=("the OLT reports no light from it",), complete=True)
+        return Cause(name="home_fibre", said=("the OLT reports no light from it",), complete=True)
     account = run[0].account
     if account in ("line", "box", "core"):
-        return Cause(name="line" if account == "core" else account, said=(MEANINGS[account],), complete=True)
+        name = "box" if account == "box" else "home_fibre"
+        return Cause(name=name, said=(MEANINGS[account],), complete=True)
     return Cause(name="")
 
 
@@ -97,7 +98,7 @@ def _by_olt(ground: Ground, homes: Sequence[str], heard: Sequence[Evidence]) -> 
             name="power", elements=frozenset({"building", "operator"}), said=_olt(power, "gasp"), complete=True
         )
     if light * 2 > len(homes):
-        return Cause(name="line", elements=PLANT, said=_olt(light, "los"), complete=True)
+        return Cause(name="fibre", elements=PLANT, said=_olt(light, "los"), complete=True)
     return None
 
 

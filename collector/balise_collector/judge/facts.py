@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple
 
 from balise_collector.judge import cells as c
 from balise_collector.judge.cells import DAY_MIN, MINUTE_MS
+from balise_collector.judge.incidents import SERVICES as HIT
 from balise_collector.judge.incidents import Incident, Spell
 from balise_collector.judge.log import CUT_CLASSES, HomeLog
 from balise_collector.judge.settings import Settings
@@ -23,6 +24,7 @@ SERVICES: tuple[Service, ...] = ("internet", "television", "telephone", "probe")
 OK, DEGRADED, DOWN, UNKNOWN = 0, 1, 2, 3
 STATES = ("ok", "degraded", "down", "unknown")
 SILENT_MIN = 2
+OUTAGE_MS = 86_400_000  # one that was not told of for a day is over, whatever its last word was
 LINK_TTL_MIN = 150  # the link is told of once an hour
 CARRIED = {
     "internet": frozenset({"dns", "upstream"}) | CUT_CLASSES,
@@ -51,7 +53,7 @@ def timeline(
     if service == "probe":
         return _merged(spans)
     for spell, incident in parts:
-        if service in _hit(incident) and incident.opened_ms <= to_ms:
+        if service in HIT[incident.kind] and incident.opened_ms <= to_ms:
             spans = _paint(spans, spell, incident, service, to_ms)
     for outage in log.outage_list():
         if outage.place in CARRIED[service] and outage.start_ms < to_ms:
@@ -61,19 +63,13 @@ def timeline(
     return _merged(spans)
 
 
-def _hit(incident: Incident) -> tuple[str, ...]:
-    from balise_collector.judge.incidents import SERVICES as HIT
-
-    return HIT[incident.kind]
-
-
 def _paint(spans: list[Span], spell: Spell, incident: Incident, service: Service, to_ms: int) -> list[Span]:
     end_ms = to_ms if spell.end_ms is None else spell.end_ms
     state = state_of(incident, service)
     if incident.kind == "line":  # who measured something meanwhile knows better
-        return over(spans, Span(spell.start_ms, end_ms, state, incident.id), frozenset({UNKNOWN}))
+        return over(spans, Span(spell.start_ms, end_ms, state, incident.key), frozenset({UNKNOWN}))
     worse = frozenset({OK, UNKNOWN, DEGRADED}) if state == DOWN else frozenset({OK})
-    return over(spans, Span(spell.start_ms, end_ms, state, incident.id), worse)
+    return over(spans, Span(spell.start_ms, end_ms, state, incident.key), worse)
 
 
 def state_of(incident: Incident, service: Service) -> int:
@@ -103,40 +99,70 @@ def _end(log: HomeLog, start_ms: int, end_ms: int | None, to_ms: int) -> int:
 
 
 def _base(log: HomeLog, service: Service, from_ms: int, to_ms: int, settings: Settings) -> list[Span]:
-    ttl = _ttl(log, service, settings)
-    bits = _bits(service)
-    spans = [Span(from_ms, to_ms, UNKNOWN, "silence")]
-    samples = list(_samples(log, bits, from_ms // MINUTE_MS - ttl, to_ms // MINUTE_MS))
-    for number, (minute, seen) in enumerate(samples):
-        state = _state(service, seen)
-        if state is None:
+    """Each sample holds until the next, for its TTL, or until the probe fell silent."""
+    ttl, found = _ttl(log, service, settings), list[Span]()
+    begin_ms = at = state = -1
+    for minute, seen in _samples(log, _bits(service), from_ms // MINUTE_MS - ttl, to_ms // MINUTE_MS):
+        now = _state(service, seen)
+        if now is None:
             continue
-        start = minute * MINUTE_MS
-        end = (minute + ttl + 1) * MINUTE_MS
-        if number + 1 < len(samples):
-            end = min(end, samples[number + 1][0] * MINUTE_MS)
-        end = _until_silent(log, start, end)
-        if end > from_ms and start < to_ms:
-            _append(spans, Span(max(start, from_ms), min(end, to_ms), state, "measured"))
+        if at >= 0 and now == state and minute - at <= SILENT_MIN:
+            at = minute
+            continue
+        if at >= 0:
+            end_ms = min(_held(log, at, ttl), minute * MINUTE_MS)
+            found.append(Span(begin_ms, end_ms, state, "measured"))
+        begin_ms, at, state = minute * MINUTE_MS, minute, now
+    if at >= 0:
+        found.append(Span(begin_ms, _held(log, at, ttl), state, "measured"))
+    spans = _filled(found, from_ms, to_ms)
     return _impaired(log, spans, from_ms, to_ms) if service == "probe" else spans
 
 
-def _append(spans: list[Span], span: Span) -> None:
-    """Samples come in order: the last span is what is open."""
-    last = spans.pop()
-    start = max(span.start_ms, last.start_ms)
-    if start > last.start_ms:
-        before = spans[-1] if spans else None
-        if before is not None and before.state == last.state and before.end_ms == last.start_ms:
-            spans[-1] = before._replace(end_ms=start)
-        else:
-            spans.append(last._replace(end_ms=start))
-    before = spans[-1] if spans else None
-    if before is not None and before.state == span.state and before.end_ms == start:
-        spans[-1] = before._replace(end_ms=span.end_ms)
-    else:
-        spans.append(span._replace(start_ms=start))
-    spans.append(Span(span.end_ms, last.end_ms, UNKNOWN, "silence"))
+def _held(log: HomeLog, minute: int, ttl: int) -> int:
+    """Until when a sample of that minute is believed."""
+    return _until_silent(log, minute * MINUTE_MS, (minute + ttl + 1) * MINUTE_MS)
+
+
+def _filled(spans: Sequence[Span], from_ms: int, to_ms: int) -> list[Span]:
+    """What no sample tells of is unknown."""
+    found: list[Span] = []
+    at = from_ms
+    for span in spans:
+        start, end = max(span.start_ms, at), min(span.end_ms, to_ms)
+        if start >= end:
+            continue
+        if start > at:
+            found.append(Span(at, start, UNKNOWN, "silence"))
+        found.append(span._replace(start_ms=start, end_ms=end))
+        at = end
+    if at < to_ms:
+        found.append(Span(at, to_ms, UNKNOWN, "silence"))
+    return found
+
+
+def now(log: HomeLog, service: Service, now_ms: int, parts: Sequence[Part], settings: Settings) -> tuple[int, str]:
+    """The state at that date and why; the last of its timeline, without the rest of it."""
+    ttl = _ttl(log, service, settings)
+    state, why = UNKNOWN, "silence"
+    minute = log.cells.last(_bits(service), now_ms // MINUTE_MS, ttl + 1)
+    if minute >= 0 and _held(log, minute, ttl) > now_ms:
+        seen = _state(service, log.cells.at(minute))
+        state, why = (state, why) if seen is None else (seen, "measured")
+    span = [Span(now_ms, now_ms + 1, state, why)]
+    if service == "probe":
+        span = _impaired(log, span, now_ms, now_ms + 1)
+        return span[0].state, span[0].why
+    for spell, incident in parts:
+        is_now = spell.start_ms <= now_ms and (spell.end_ms is None or now_ms < spell.end_ms)
+        if is_now and service in HIT[incident.kind] and incident.opened_ms <= now_ms:
+            span = _paint(span, spell, incident, service, now_ms + 1)
+    recent = log.outage_list() if log.last_outage_ms > now_ms - OUTAGE_MS else ()
+    for outage in reversed(recent):
+        mine = outage.place in CARRIED[service] and outage.start_ms <= now_ms
+        if mine and _end(log, outage.start_ms, outage.end_ms, now_ms + 1) > now_ms:
+            return DOWN, f"outage {outage.place}"
+    return span[0].state, span[0].why
 
 
 def _ttl(log: HomeLog, service: Service, settings: Settings) -> int:

@@ -72,7 +72,7 @@ class Incident:
     reviewed: bool = False
 
     @property
-    def id(self) -> str:
+    def key(self) -> str:
         """Of what it is, where and since when: the same facts give the same."""
         said = f"{self.kind}/{self.element[0]}/{self.element[1]}/{self.since_ms // 1_000}/{','.join(self.channels)}"
         return "I" + base64.b32encode(hashlib.sha256(said.encode()).digest()[:5]).decode().lower()

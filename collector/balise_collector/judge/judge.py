@@ -22,6 +22,7 @@ from balise_collector.judge.incidents import Incident
 from balise_collector.judge.line import Cuts
 from balise_collector.judge.log import HomeLog, Outage
 from balise_collector.judge.marks import NEVER, Marks
+from balise_collector.judge.names import Names
 from balise_collector.judge.platform import Blindness
 from balise_collector.judge.quality import Quality
 from balise_collector.judge.rating import Rating
@@ -53,7 +54,8 @@ class Judge:
         self._parts: dict[str, list[Part]] = {}
         self._known: dict[int, Incident] = {}
         self._sorted: list[Incident] = []
-        self._shown = Shown(self._ground, self._parts)
+        self._names = Names()
+        self._shown = Shown(self._ground, self._parts, self._names)
         self.now_ms = 0
 
     @property
@@ -99,8 +101,12 @@ class Judge:
     # reading
 
     def incidents(self) -> list[Incident]:
-        """All of them, by their start; children know their parent."""
+        """All of them, by their start."""
         return list(self._sorted)
+
+    def number(self, incident: Incident) -> str:
+        """What it is called in rows and towards people."""
+        return self._names.id(incident.key)
 
     def timeline(self, home: str, service: Service, from_ms: int, to_ms: int) -> list[Span]:
         """The history of a fact."""
@@ -251,13 +257,14 @@ class Judge:
                 _stretch(stretches, spell.home, spell.start_ms, spell.end_ms, self.now_ms)
         for home in stretches:
             self._parts[home].sort(key=_by_start)
+        self._names.follow(gone, new, now.values())
         self._known = now
-        self._sorted = sorted(now.values(), key=lambda i: (i.since_ms, i.id))
+        self._sorted = sorted(now.values(), key=lambda i: (i.since_ms, i.key))
         return stretches
 
 
 def _by_start(part: Part) -> tuple[int, str]:
-    return (part[0].start_ms, part[1].id)
+    return (part[0].start_ms, part[1].key)
 
 
 def _stretch(into: dict[str, tuple[int, int]], home: str, start_ms: int, end_ms: int | None, now_ms: int) -> None:

@@ -150,11 +150,12 @@ class Cuts:
         since_ms = starts[len(starts) // 2]
         ended = until(((i.end_ms, i.exact) for i in items), settings.recovering)
         kind: Kind = "platform" if cause.name == "delivery" else "line"
+        works = works_at(ground.topology, [i.home for i in items], since_ms)
         known = sorted(i.known_ms for i in items)[: max(2, len(items) // 4)]
         return Incident(
             kind=kind,
             element=place.element,
-            what="platform" if kind == "platform" else place.element[0],
+            what=_what(kind, cause.name, place.element),
             part=place.part,
             rival=place.rival,
             since_ms=since_ms,
@@ -163,10 +164,10 @@ class Cuts:
             spells=tuple(_spell(item, ended) for item in items),
             homes=ground.size[place.element],
             measured=ground.measured(place.element),
-            cause=cause.name,
+            cause="works" if works and cause.name in ("unknown", "fibre") else cause.name,
             confidence=_confidence(place, cause),
             evidence=(f"{len(items)} of {ground.measured(place.element)} measured homes lost together", *cause.said),
-            works=works_at(ground.topology, [i.home for i in items], since_ms),
+            works=works,
             reviewed=cause.complete and ended is not None,
         )
 
@@ -214,7 +215,7 @@ def _own(ground: Ground, home: str, run: Sequence[Item], now_ms: int) -> Inciden
     ends = [cut.end_ms for cut in run]
     ended = None if None in ends else max(end for end in ends if end is not None)
     longest = max((cut.end_ms if cut.end_ms is not None else NEVER) - cut.start_ms for cut in run)
-    least_s = settings.home_line_s if cause.name in ("line", "power") else settings.home_box_s
+    least_s = settings.home_line_s if cause.name == "home_fibre" else settings.home_box_s
     loops = len(run) >= settings.loop_count and run[settings.loop_count - 1].start_ms - run[0].start_ms < 3_600_000
     if not cause.name or (longest < least_s * 1_000 and not loops):
         return None
@@ -286,6 +287,13 @@ def _spell(item: Item, ended_ms: int | None) -> Spell:
         return Spell(home=item.home, start_ms=item.start_ms, end_ms=item.end_ms)
     ends = [end for end in (item.end_ms, ended_ms) if end is not None]
     return Spell(home=item.home, start_ms=item.start_ms, end_ms=min(ends) if ends else None)
+
+
+def _what(kind: Kind, cause: str, element: Element) -> str:
+    """What broke there, where that is more than the place."""
+    if kind == "platform":
+        return "platform"
+    return "core" if cause == "core" else element[0]
 
 
 def _confidence(place: Place, cause: Cause) -> Confidence:

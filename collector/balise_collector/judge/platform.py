@@ -35,10 +35,10 @@ class Blindness:
         open_ms = self._found[-1].since_ms if is_open else since
         since = min(since, open_ms)
         kept = [i for i in self._found if i.until_ms is not None and i.until_ms < since]
-        known = {i.id: i for i in self._found}
+        known = {i.key: i for i in self._found}
         fresh = [self._incident(*hole) for hole in self._ground.blind(since, now_ms)]
         fresh = [i for i in fresh if i.since_ms > (kept[-1].since_ms if kept else -1)]
-        self._found = kept + [known[i.id] if known.get(i.id) == i else i for i in fresh]
+        self._found = kept + [known[i.key] if known.get(i.key) == i else i for i in fresh]
         self._from_ms = None
         return self._found
 

@@ -100,7 +100,7 @@ class Quality:
         for home, bad in sorted(self._homes.items()):
             mine = covered.get(self._ground.topology.homes[home].pon, set())
             found += self._own(home, [b for b in bad if b not in mine])
-        return sorted(found, key=lambda i: (i.since_ms, i.id))
+        return sorted(found, key=lambda i: (i.since_ms, i.key))
 
     def _of_pon(self, pon: str, runs: Sequence[tuple[int, int, bool]]) -> Incident:
         ground, element = self._ground, _element(pon)

@@ -95,7 +95,7 @@ class Rating:
     def _incidents(self) -> list[Incident]:
         return sorted(
             (self._incident(home, slow) for home, spells in self._by_home.items() for slow in spells),
-            key=lambda i: (i.since_ms, i.id),
+            key=lambda i: (i.since_ms, i.key),
         )
 
     def _incident(self, home: str, slow: Slow) -> Incident:

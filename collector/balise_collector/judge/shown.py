@@ -10,17 +10,19 @@ import heapq
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from balise_collector.judge import cells as c
+from balise_collector.judge import facts
 from balise_collector.judge.cells import MINUTE_MS
 from balise_collector.judge.facts import OK, SERVICES, UNKNOWN, Part, Service, Span, timeline
 from balise_collector.judge.ground import Ground
 from balise_collector.judge.incidents import Incident, Stage
 from balise_collector.judge.log import HomeLog
+from balise_collector.judge.names import Names
 from balise_collector.judge.rows import Derived
 from balise_collector.judge.runs import ttl_min
 
-LOOK_BACK_MIN = 180
 REWRITTEN_MS = 36 * 3_600_000  # a longer stretch of history is told by its incidents alone
 STEP_MS = 300_000
+LATE_MS = 3_600_000  # what is seen so long after it could be known is history, and pages nobody
 FINAL: frozenset[Stage] = frozenset({"closed", "reviewed"})
 Known = tuple[int, str]
 
@@ -28,10 +30,11 @@ Known = tuple[int, str]
 class Shown:
     """The last that was said of each home and service, and of each incident."""
 
-    __slots__ = ("_due", "_ground", "_heap", "_live", "_parts", "_said", "_since", "_stages")
+    __slots__ = ("_due", "_ground", "_heap", "_live", "_names", "_parts", "_said", "_since", "_stages", "paged")
 
-    def __init__(self, ground: Ground, parts: Mapping[str, Sequence[Part]]) -> None:
-        self._ground, self._parts = ground, parts
+    def __init__(self, ground: Ground, parts: Mapping[str, Sequence[Part]], names: Names) -> None:
+        self._ground, self._parts, self._names = ground, parts, names
+        self.paged: set[str] = set()
         self._said: dict[str, list[Known]] = {home: [(UNKNOWN, "silence")] * 4 for home in ground.logs}
         self._since: dict[str, list[int]] = {home: [0] * 4 for home in ground.logs}
         self._heap: list[tuple[int, str]] = []
@@ -107,11 +110,8 @@ class Shown:
         return [(OK, "measured"), _known(tv), _known(telephone), (OK, "measured")]
 
     def _slow(self, log: HomeLog, now_ms: int) -> list[Known]:
-        from_ms = now_ms - LOOK_BACK_MIN * MINUTE_MS
         parts = self._parts.get(log.id, ())
-        settings = self._ground.settings
-        spans = [timeline(log, service, from_ms, now_ms, parts, settings)[-1] for service in SERVICES]
-        return [(span.state, span.why) for span in spans]
+        return [facts.now(log, service, now_ms, parts, self._ground.settings) for service in SERVICES]
 
     def _next(self, log: HomeLog, now_ms: int, soon: bool) -> None:
         """When it must be looked at again if nothing comes of it."""
@@ -153,7 +153,7 @@ class Shown:
             fields["age_s"] = max(0.0, round(ts_ms / 1_000 - (log.cells.newest + 1) * 60.0, 1))
         fields["confidence"] = "sure" if span.why in ("measured", "silence") else "probable"
         if span.why[:1] == "I":
-            fields["incident"] = span.why
+            fields["incident"] = self._names.id(span.why)
         tags = {"home": home, "building": site.building, "pon": site.pon, "service": service}
         return Derived(measurement="home_state", tags=tags, ts_ms=ts_ms, fields=fields)
 
@@ -164,15 +164,16 @@ class Shown:
             return
         here: dict[str, tuple[Incident, Stage]] = {}
         for incident in incidents:
-            known = self._stages.get(incident.id)
+            id_ = self._names.id(incident.key)
+            known = self._stages.get(id_)
             stage = incident.stage(now_ms, self._ground.settings)
-            here[incident.id] = (incident, stage)
+            here[id_] = (incident, stage)
             if stage != "suspected" and (known is None or known[1] != stage or known[0] != incident):
-                yield of_incident(incident, stage, now_ms)
-        for gone in self._stages.keys() - here.keys():
+                yield self._row(id_, incident, stage, now_ms)
+        for gone in sorted(self._stages.keys() - here.keys()):
             incident, stage = self._stages[gone]
             if stage != "suspected":
-                yield of_incident(incident, "closed", now_ms, withdrawn=True)
+                yield self._row(gone, incident, "closed", now_ms, gone=True)
         self._stages = here
         self._live = {id_ for id_, (_, stage) in here.items() if stage not in FINAL}
 
@@ -182,31 +183,49 @@ class Shown:
             stage = incident.stage(now_ms, self._ground.settings)
             if stage != before:
                 self._stages[id_] = (incident, stage)
-                yield of_incident(incident, stage, now_ms)
+                yield self._row(id_, incident, stage, now_ms)
             if stage in FINAL:
                 self._live.discard(id_)
 
+    def _row(self, id_: str, incident: Incident, stage: Stage, now_ms: int, *, gone: bool = False) -> Derived:
+        """Its row; the first while it lasts is told to somebody, unless works or a parent explain it."""
+        parent = self._names.parents.get(id_, "") if gone else ""
+        late = now_ms - incident.opened_ms > LATE_MS
+        if stage == "open" and not (gone or incident.works or late) and incident.element[0] != "home":
+            self.paged.add(id_)
+        return of_incident(incident, id_, stage, now_ms, paged=id_ in self.paged, gone=gone, parent=parent)
 
-def of_incident(incident: Incident, stage: str, now_ms: int, *, withdrawn: bool = False) -> Derived:
-    """An incident as a row."""
+
+def of_incident(
+    incident: Incident,
+    id_: str,
+    stage: Stage,
+    now_ms: int,
+    *,
+    paged: bool = False,
+    gone: bool = False,
+    parent: str = "",
+) -> Derived:
+    """An incident as a row. ``gone``: late evidence took it back, or made it part of another."""
     fields: dict[str, object] = {
-        "id": incident.id,
+        "id": id_,
         "state": stage,
         "element": incident.what,
-        "code": incident.element[1],
+        "code": incident.channels[0] if incident.what == "channel" else incident.element[1],
         "part": incident.part,
         "homes": incident.homes,
         "measured": incident.measured,
         "unmeasured": incident.homes - incident.measured,
         "hit": len(set(incident.hit)),
         "since_ms": incident.since_ms,
-        "cause": "withdrawn" if withdrawn else incident.cause,
+        "cause": "withdrawn" if gone and not parent else incident.cause,
         "confidence": incident.confidence,
+        "paged": paged,
         "evidence": "; ".join(incident.evidence)[:250],
     }
-    if incident.until_ms is not None:
-        fields["until_ms"] = incident.until_ms
-    fields |= {name: value for name, value in (("works", incident.works), ("parent", incident.parent)) if value}
+    if incident.until_ms is not None or gone:
+        fields["until_ms"] = now_ms if incident.until_ms is None else incident.until_ms
+    fields |= {name: value for name, value in (("works", incident.works), ("parent", parent)) if value}
     tags = {"kind": incident.kind, "scope": incident.scope}
     return Derived(measurement="incident", tags=tags, ts_ms=now_ms, fields=fields)
 
