@@ -26,10 +26,15 @@ docker-compose  | test -e /usr/lib/python3/dist-packages/compose/config/compose_
 gcc             | command -v cc                                  | builds the relay that emulates delay, loss and rate of a line
 libc6-dev       | test -e /usr/include/stdio.h                   | its headers
 iperf3          | command -v iperf3                              | the peer that throughput is compared with
+kamailio        | command -v kamailio                            | the registrar and proxy that test calls go through
+sip-tester      | command -v sipp                                | answers test calls, and makes them, by script
+baresip-core    | command -v baresip                             | a telephone that is not ours
+sipsak          | command -v sipsak                              | the peer that SIP round trips are compared with
+tshark          | command -v tshark                              | counts loss and jitter of voice and pictures on its own
 "
 # These start a server when they are installed. The demo and the tests start their own, on free ports with their own
 # files, so the system's would only hold memory and the usual ports: they are neither started now nor at the next boot.
-SERVERS="mosquitto postgresql influxdb victoria-metrics iperf3"
+SERVERS="mosquitto postgresql influxdb victoria-metrics iperf3 kamailio"
 
 # Echo requests without root (net/ipv4/ping.c in Linux): sockets are for the groups in this range, and the kernel's default,
 # "1 0", is nobody. The whole range is what systemd's own defaults set; Debian 12 does not ship those.

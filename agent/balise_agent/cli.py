@@ -59,16 +59,17 @@ def _parser() -> argparse.ArgumentParser:
     run.set_defaults(command=_run)
 
     once = commands.add_parser("once", help="run one probe now and print what it measured")
-    once.add_argument("probe", metavar="PROBE", help="reach, dns, web, host, throughput, …")
+    once.add_argument("probe", metavar="PROBE", help="reach, dns, web, host, voice, throughput, …")
     once.add_argument(
         "--config", type=Path, metavar="FILE", help="measure its targets; default: this machine's loopback"
     )
     once.add_argument("--json", action="store_true", help="one JSON object a record")
     once.add_argument("--debug", action="store_true", help="the whole log, on stderr")
-    once.add_argument("--host", metavar="HOST", help="reach, dns: the peer")
-    once.add_argument("--port", type=int, metavar="N", help="reach (stamp), dns: its port")
+    once.add_argument("--host", metavar="HOST", help="reach, dns, voice: the peer")
+    once.add_argument("--port", type=int, metavar="N", help="reach (stamp), dns, voice: its port")
     once.add_argument("--method", choices=("icmp", "stamp"), help="reach")
-    once.add_argument("--seconds", type=float, metavar="S", help=f"reach: length of the window; default {_WINDOW_S:g}")
+    window = f"reach: length of the window; voice: of the call; default {_WINDOW_S:g}"
+    once.add_argument("--seconds", type=float, metavar="S", help=window)
     once.add_argument("--name", metavar="NAME", help="dns: the name to ask for")
     once.add_argument("--url", metavar="URL", help="web: the object to fetch")
     once.add_argument("--target", metavar="URL", help="throughput, loaded: a `balise target`; it fills the line")
@@ -153,7 +154,7 @@ def _once(args: argparse.Namespace) -> int:
         return _complain(f"{args.probe}: the configuration names nothing to measure")
     for record in records:
         print(_as_json(record, clock) if args.json else _as_line(record))
-    fine = all(record.outcome.kind == "ok" and record.measurement == args.probe for record in records)
+    fine = all(record.outcome.kind == "ok" and record.measurement != "agent_event" for record in records)
     return OK if fine else FAILED
 
 
@@ -172,7 +173,8 @@ def _settings_once(args: argparse.Namespace, config: AgentConfig | None) -> tupl
         return PROBES[args.probe].settings(), []
     field, defaults = _QUICK[args.probe]
     table = {name: value for name, value in (defaults | given).items() if value is not None}
-    whole = {key: table.pop(name) for name, key in _WHOLE.items() if name in table}
+    own = _WHOLE | ({"seconds": "talk_s"} if args.probe == "voice" else {})
+    whole = {key: table.pop(name) for name, key in own.items() if name in table}
     if "target" in table:
         table["url"] = table.pop("target")
     if config is not None and not given.keys() - _WHOLE.keys():
@@ -187,6 +189,7 @@ _QUICK: dict[str, tuple[str, dict[str, Any]]] = {
     "reach": ("targets", {"host": "127.0.0.1", "port": None, "method": "icmp", "seconds": _WINDOW_S, "every_s": 0.2}),
     "dns": ("resolvers", {"host": "127.0.0.1", "port": None, "name": "localhost"}),
     "web": ("objects", {"url": "http://127.0.0.1/"}),
+    "voice": ("paths", {"host": "127.0.0.1", "port": 5060, "seconds": _WINDOW_S}),
     # `once loaded` is asked for by itself: here is one record, of one target.
     "throughput": (
         "targets",
@@ -210,6 +213,7 @@ def _context(config: AgentConfig | None, clock: Clock) -> Context:
         rows_waiting=lambda: _rows_waiting(state_dir / "outbox.db"),
         clock_ok=clock.synchronised,
         state_dir=state_dir,
+        asked=True,
     )
 
 

@@ -25,7 +25,7 @@ from balise_agent.net.sip.sdp import PCMA, PCMU
 PACKET_NS = 20_000_000
 SAMPLES = 160
 RATE_HZ = 8_000
-LINGER_NS = 500_000_000
+LINGER_S = 0.5
 """After the last packet: an answer that is later than this is lost to any conversation (G.114: 400 ms)."""
 
 RTCP_EVERY_NS = 5_000_000_000  # RFC 3550 § 6.2
@@ -56,6 +56,7 @@ class Line:
     first_sequence: int
     first_time: int
     seconds: float
+    linger_s: float = LINGER_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +171,14 @@ class _Talking:
                 control_ns += RTCP_EVERY_NS
                 self._report()
         self._report()
-        self._listen(time.monotonic_ns() + LINGER_NS, self._stop.is_set)
+        self._listen(time.monotonic_ns() + round(self._line.linger_s * 1e9), self._is_over)
         return self._told
+
+    def _is_over(self) -> bool:
+        """Nothing more is awaited: as much came as went."""
+        if len(self._told.heard) < len(self._told.sent_ns):
+            return self._stop.is_set()
+        return self._stop.is_set() or len({p.sequence for p in self._told.heard}) >= len(self._told.sent_ns)
 
     def _send(self, index: int) -> bool:
         line = self._line
@@ -215,13 +222,15 @@ class _Talking:
         while True:
             left_ns = until_ns - time.monotonic_ns()
             # poll() waits whole ms: the last one is slept, a packet that comes in it has its kernel stamp
+            if ended():
+                return
             if not self._poll.poll(max(0, left_ns // 1_000_000)):
                 if left_ns > 0:
                     time.sleep(max(0, until_ns - time.monotonic_ns()) / 1e9)
                 return
             self._take(self._voice)
             self._take(self._control)
-            if ended() or time.monotonic_ns() >= until_ns:
+            if time.monotonic_ns() >= until_ns:
                 return
 
     def _take(self, sock: socket.socket) -> None:

@@ -114,7 +114,8 @@ def _two_ways(talk: Talk, packets: Sequence[Heard], far: Mapping[str, int], *, r
     found |= _time(trips, "echo" if reflector else "rtcp")
     if not packets:
         return found
-    stream = streamed(packets, far.get("FS"), far.get("PS"))
+    # A telephone goes on sending until it is hung up: what it says then that it sent was still on its way.
+    stream = streamed(packets, far.get("FS"), far.get("PS")) if reflector else streamed(packets)
     found["loss_down_pct"] = round(stream.loss_pct, 3)
     found |= _sound(stream)
     worse_pct = max(stream.heard_loss_pct, up_pct or 0.0)

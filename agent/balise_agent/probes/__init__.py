@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from balise_agent.contract import Record
-from balise_agent.probes import box, dns, host, loaded, reach, throughput, web, wifi
+from balise_agent.probes import box, dns, host, loaded, reach, throughput, voice, web, wifi
 from balise_agent.probes.context import Context
 
 
@@ -30,6 +30,8 @@ PROBES: dict[str, Probe] = {
     "host": Probe(name="host", settings=host.HostSettings, run=host.run),
     "box": Probe(name="box", settings=box.BoxSettings, run=box.run),
     "wifi": Probe(name="wifi", settings=wifi.WifiSettings, run=wifi.run),
+    # A call outlasts a short interval.
+    "voice": Probe(name="voice", settings=voice.VoiceSettings, run=voice.run),
     "throughput": Probe(name="throughput", settings=throughput.ThroughputSettings, run=throughput.run, heavy=True),
     "loaded": Probe(name="loaded", settings=loaded.LoadedSettings, run=loaded.run, heavy=True),
 }

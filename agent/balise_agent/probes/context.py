@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,8 @@ class Context:
 
     ``now_bt_ms``: CLOCK_BOOTTIME in ms; ``monotonic``: seconds, as the loop's; ``clock_ok``: None: it is not known.
     ``line``: what `reach` tells of each echo; None: its windows stand alone (one asked for by hand).
+    ``wall_s``: UTC as this machine has it, right or not. ``line_use``: idle, busy or unknown, and what told so (None:
+    nothing could); None: nobody looks. ``asked``: somebody wants it now, whatever the plan says.
     ``box``: what is known of the home's box; None: it is looked for anew.
     """
 
@@ -30,3 +33,6 @@ class Context:
     state_dir: Path
     line: Line | None = None
     box: Box | None = None
+    wall_s: Callable[[], float] = time.time
+    line_use: Callable[[], Awaitable[tuple[str, str | None]]] | None = None
+    asked: bool = False

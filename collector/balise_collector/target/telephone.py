@@ -46,7 +46,8 @@ class CallLimits:
 
     calls: int = 200
     call_s: float = 60.0
-    idle_s: float = 5.0
+    idle_s: float = 40.0  # a call of which nothing arrives still asks, at its end, how much did
+    over_s: float = 5.0  # how long the last question of a call may be asked again
     packets_s: float = 60.0  # a call's, over its whole length: 50 are sent
 
 
@@ -57,6 +58,7 @@ CALL_LIMITS = CallLimits()
 class _Call:
     began_s: float
     heard_s: float
+    ended_s: float | None = None
     call_id: str
     tag: str
     caller: tuple[str, int]  # as its description says: of those that say no source
@@ -117,7 +119,7 @@ class Telephone:
         """The packet that goes back for one of voice; None: it is of no call."""
         packet = rtp.decode(data)
         call = None if packet is None else self._voices.get(packet.ssrc) or self._voices.get(source)
-        if packet is None or call is None:
+        if packet is None or call is None or call.ended_s is not None:
             return None
         now_s = self._monotonic()
         age_s = now_s - call.began_s
@@ -176,6 +178,7 @@ class Telephone:
         call = self._of(request)
         if call is None:
             return _reply(request, 481, "Call Does Not Exist", source)
+        call.ended_s = self._monotonic() if call.ended_s is None else call.ended_s
         told = f"PR={len(call.numbers)};PS={call.sent};FS={FIRST_SEQUENCE}"
         return _reply(request, 200, "OK", source, (("X-RTP-Stat", told),))
 
@@ -183,10 +186,14 @@ class Telephone:
         return self._calls.get(value(request.headers, "call-id") or "")
 
     def _forget(self) -> None:
-        """Calls that are too long or silent; one that was ended is silent soon, and its BYE may come again."""
+        """Calls that are over, too long or silent."""
         now_s, limits = self._monotonic(), self._limits
         over = [
-            c for c in self._calls.values() if now_s - c.heard_s > limits.idle_s or now_s - c.began_s > limits.call_s
+            call
+            for call in self._calls.values()
+            if now_s - call.heard_s > limits.idle_s
+            or now_s - call.began_s > limits.call_s
+            or (call.ended_s is not None and now_s - call.ended_s > limits.over_s)
         ]
         for call in over:
             del self._calls[call.call_id]

@@ -156,7 +156,8 @@ async def _cancelled(agent: UserAgent, invite: Exchange) -> Exchange:
     finally:
         final.cancel()
         agent.times = times
-    return replace(invite, response=late, reason="no_answer_to_call")
+    reason = "no_answer_to_call"
+    return replace(invite, response=late, reason=reason)
 
 
 async def _address(routed: Routed, agent: UserAgent) -> tuple[Address, int]:
