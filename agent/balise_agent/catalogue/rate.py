@@ -82,4 +82,48 @@ LOADED = Measurement(
     ),
 )
 
-MEASUREMENTS = (THROUGHPUT, LOADED)
+UDP_CAPACITY = Measurement(
+    name="udp_capacity",
+    meaning="Bits a second of IP packets that came down when more was sent than the line carries, and what a line that"
+    " is not full loses: it tells a slow line from a lossy one.",
+    target="as throughput",
+    source="RFC 9097 (its idea; the search is ours); docs/probes/udp_capacity.md",
+    retention="raw_90d",
+    fields=(
+        AF,
+        ROLE,
+        field("down_bps", "int", "bit/s", "IP bits received while more was sent, down; absent: it was never full"),
+        field("driven_bps", "int", "bit/s", "IP bits that the target was asked to send meanwhile"),
+        field("probed_bps", "int", "bit/s", "IP bits at which loss was counted: 90 % of what the line carried"),
+        field("loss_ratio", "float", "1", "packets lost at 90 % / packets sent then, down"),
+        field("packets", "int", "1", "packets sent at 90 %, of which loss_ratio is"),
+        field("reordered", "int", "1", "of these, arrived behind a later one"),
+        field("limited_by", "str", "", "none, wifi, lan, probe_cpu or server"),
+        field("validity", "str", "", "as throughput"),
+        _RETRYAFTER,
+        STATUS,
+        *GATE,
+    ),
+)
+
+SPEEDTEST = Measurement(
+    name="speedtest",
+    meaning="What speedtest-cli says of the line. Indicative: it under-reads fast lines, and is in no contract's figure.",
+    target="as throughput",
+    source="speedtest-cli 2.1.3; docs/probes/speedtest.md",
+    retention="raw_90d",
+    fields=(
+        AF,
+        ROLE,
+        field("label", "str", "", "indicative, always"),
+        field("engine", "str", "", "program and version"),
+        field("down_bps", "int", "bit/s", "all bytes / all time, slow start in it, down"),
+        field("up_bps", "int", "bit/s", "bytes handed to the socket / all time, up: not what arrived"),
+        field("ping_us", "int", "us", "its round trip: a connection and a request, halved"),
+        _RETRYAFTER,
+        STATUS,
+        *GATE,
+    ),
+)
+
+MEASUREMENTS = (THROUGHPUT, LOADED, UDP_CAPACITY, SPEEDTEST)
