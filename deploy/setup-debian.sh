@@ -25,6 +25,7 @@ iproute2        | command -v ip                                  | network names
 docker-compose  | test -e /usr/lib/python3/dist-packages/compose/config/compose_spec.json | holds the schema that deploy/compose.yaml is checked with
 gcc             | command -v cc                                  | builds the relay that emulates delay, loss and rate of a line
 libc6-dev       | test -e /usr/include/stdio.h                   | its headers
+miniupnpd       | command -v miniupnpd                           | a real box, whose counters the gate reads
 iperf3          | command -v iperf3                              | the peer that throughput is compared with
 kamailio        | command -v kamailio                            | the registrar and proxy that test calls go through
 sip-tester      | command -v sipp                                | answers test calls, and makes them, by script
@@ -34,7 +35,7 @@ tshark          | command -v tshark                              | counts loss a
 "
 # These start a server when they are installed. The demo and the tests start their own, on free ports with their own
 # files, so the system's would only hold memory and the usual ports: they are neither started now nor at the next boot.
-SERVERS="mosquitto postgresql influxdb victoria-metrics iperf3 kamailio"
+SERVERS="mosquitto postgresql influxdb victoria-metrics iperf3 kamailio miniupnpd"
 
 # Echo requests without root (net/ipv4/ping.c in Linux): sockets are for the groups in this range, and the kernel's default,
 # "1 0", is nobody. The whole range is what systemd's own defaults set; Debian 12 does not ship those.

@@ -41,14 +41,18 @@ class Hint:
         """An echo did not."""
         self._now.append((at_ms, None))
 
+    def latest(self, at_ms: int) -> list[tuple[int, int | None]]:
+        """The echoes of the last 10 s: when each was sent, and what it took; None: lost."""
+        return [(sent_ms, rtt_us) for sent_ms, rtt_us in self._now if at_ms - sent_ms <= NOW_MS]
+
     def knows(self, at_ms: int) -> bool:
         """Whether there is an hour to compare with, and something to compare."""
-        return self._low_us(at_ms) is not None and any(at_ms - sent_ms <= NOW_MS for sent_ms, _ in self._now)
+        return self._low_us(at_ms) is not None and bool(self.latest(at_ms))
 
     def is_idle(self, at_ms: int) -> bool:
         """Whether round trips are as short as they are when nobody is there, and none is lost."""
-        latest = [rtt for sent_ms, rtt in self._now if at_ms - sent_ms <= NOW_MS]
-        answered = sorted(rtt for rtt in latest if rtt is not None)
+        latest = self.latest(at_ms)
+        answered = sorted(rtt for _, rtt in latest if rtt is not None)
         low_us = self._low_us(at_ms)
         if low_us is None or len(answered) < FEWEST_NOW or len(answered) < len(latest):
             return False
