@@ -30,7 +30,6 @@ PROBES: dict[str, Probe] = {
     "host": Probe(name="host", settings=host.HostSettings, run=host.run),
     "box": Probe(name="box", settings=box.BoxSettings, run=box.run),
     "wifi": Probe(name="wifi", settings=wifi.WifiSettings, run=wifi.run),
-    # A call outlasts a short interval.
     "voice": Probe(name="voice", settings=voice.VoiceSettings, run=voice.run),
     "throughput": Probe(name="throughput", settings=throughput.ThroughputSettings, run=throughput.run, heavy=True),
     "loaded": Probe(name="loaded", settings=loaded.LoadedSettings, run=loaded.run, heavy=True),

@@ -169,7 +169,8 @@ class Telephone:
             own_ssrc=own_ssrc,
             body=sdp.encode(media, secrets.randbits(31)),
         )
-        if call.key in self._voices:
+        before = self._voices.get(call.key)
+        if before is not None and before.ended_s is None:
             return 486, "Busy Here"
         self._calls[call_id] = self._voices[call.key] = call
         return call
@@ -197,7 +198,8 @@ class Telephone:
         ]
         for call in over:
             del self._calls[call.call_id]
-            del self._voices[call.key]
+            if self._voices.get(call.key) is call:
+                del self._voices[call.key]
 
 
 class SipSocket:

@@ -87,20 +87,17 @@ def request(dialog: Dialog, routed: Routed, method: str, number: int, via: str) 
 
 def refused_ack(invite: Request, answer: Response) -> Request:
     """The ACK of a final answer that is no 2xx: it belongs to the INVITE's own transaction (§ 17.1.1.3)."""
-    kept = {name: text for name, text in invite.headers if name.lower() in ("via", "from", "call-id")}
-    number = (cseq(invite.headers) or (0, ""))[0]
-    return Request(method="ACK", uri=invite.uri, headers=_hop(kept, invite, number, "ACK", value(answer.headers, "to")))
+    return _same_hop(invite, "ACK", value(answer.headers, "to") or "")
 
 
 def cancel(invite: Request) -> Request:
     """The CANCEL of an INVITE that got a provisional answer and no final one (§ 9.1)."""
-    kept = {name: text for name, text in invite.headers if name.lower() in ("via", "from", "call-id")}
-    number = (cseq(invite.headers) or (0, ""))[0]
-    to = value(invite.headers, "to")
-    return Request(method="CANCEL", uri=invite.uri, headers=_hop(kept, invite, number, "CANCEL", to))
+    return _same_hop(invite, "CANCEL", value(invite.headers, "to") or "")
 
 
-def _hop(kept: dict[str, str], invite: Request, number: int, method: str, to: str | None) -> Headers:
+def _same_hop(invite: Request, method: str, to: str) -> Request:
+    lasting = tuple((name, value(invite.headers, name.lower()) or "") for name in ("Via", "From", "Call-ID"))
     routes = tuple(("Route", text) for text in values(invite.headers, "route"))
-    lasting = tuple((name, kept[name]) for name in ("Via", "From", "Call-ID") if name in kept)
-    return (*lasting, ("Max-Forwards", "70"), *routes, ("To", to or ""), ("CSeq", f"{number} {method}"))
+    number = (cseq(invite.headers) or (0, ""))[0]
+    rest = (("To", to), ("CSeq", f"{number} {method}"))
+    return Request(method=method, uri=invite.uri, headers=(*lasting, ("Max-Forwards", "70"), *routes, *rest))
