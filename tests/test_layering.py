@@ -45,6 +45,7 @@ agent.writer agent.outbox_thread agent.orders agent.heavy | agent |
 agent.agent agent.cli agent.service | agent |
 collector.entry | collector.cli |
 collector.cli collector.commands collector.demo | contract collector | *
+collector.demo.exchange | contract collector agent.net.sip | *
 collector.serve collector.children collector.metrics collector.status | contract collector | *
 collector.placement | contract | *
 collector.wire | contract | *
@@ -54,7 +55,9 @@ collector.journal_upkeep | contract collector.placement collector.journal_rows |
 collector.journal_salvage | contract collector.journal collector.journal_rows | *
 collector.ingest | contract collector.placement collector.wire collector.journal collector.journal_rows | *
 collector.intake collector.fast_lane collector.acks | contract collector.ingest | *
-collector.consumers collector.forward | contract collector.wire collector.journal collector.store \
+collector.erasures |  | *
+collector.erasing | contract collector | *
+collector.consumers collector.forward | contract collector.erasures collector.wire collector.journal collector.store \
 collector.journal_rows | *
 collector.store | contract | *
 collector.stats | contract collector.store | *

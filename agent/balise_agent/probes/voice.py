@@ -86,7 +86,7 @@ class VoiceSettings:
     register_every_s: float = number(3_600.0, low=1, high=86_400, unit="s")
     call_every_s: float = number(86_400.0, low=1, high=86_400, unit="s")
     path_every_s: float = number(1_800.0, low=1, high=86_400, unit="s")
-    calls_a_day: int = number(60, low=0, high=200)
+    calls_a_day: int = number(60, low=0, high=2_000)
     talk_s: float = number(20.0, low=0.2, high=30, unit="s")
     timeout_s: float = number(7.0, low=0.5, high=32, unit="s")
     linger_s: float = number(LINGER_S, low=0.1, high=30, unit="s")

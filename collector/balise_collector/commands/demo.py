@@ -20,7 +20,7 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
-from balise_collector.demo import forwarding, picture
+from balise_collector.demo import exchange, forwarding, picture
 from balise_collector.demo.programs import DemoError, Programs
 from balise_collector.demo.tally import Tally, tally
 from balise_collector.store import Point
@@ -53,10 +53,14 @@ def demo(
         Path | None,
         typer.Option(help="What happens in the town, as docs/town.md says.", show_default=False, exists=True),
     ] = None,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(help="What is wrong: voice:off, voice:call=503, voice:loss=5, voice:mute, …", show_default=False),
+    ] = None,
 ) -> None:
     """Show the whole path on this machine: a broker, a target, the collector, and one real agent that measures them."""
     with _folder(folder) as where, _ended_by_signals():
-        programs, missing = Programs(where, town=town, faults=faults), None
+        programs, missing = Programs(where, town=town, faults=faults, voice=_voice_faults(fault or [])), None
         try:
             if influx:
                 programs.serve_options = forwarding.prepare(where, influx, token=token, database=database, org=org)
@@ -76,6 +80,21 @@ def demo(
         if influx:
             typer.echo(f"InfluxDB: {'it does not answer' if missing is None else f'{missing} records are missing'}.")
     raise typer.Exit(0 if found.lost == found.duplicated == 0 and (not influx or missing == 0) else 1)
+
+
+def _voice_faults(faults: list[str]) -> tuple[str, ...]:
+    """Those of the telephone, without their prefix."""
+    found = []
+    for text in faults:
+        service, _, told = text.partition(":")
+        if service != "voice":
+            raise typer.BadParameter(f"--fault: {text} is of no service that the demo has; known is voice")
+        try:
+            exchange.read_faults([told])
+        except ValueError as exc:
+            raise typer.BadParameter(f"--fault: {service}:{exc}") from exc
+        found.append(told)
+    return tuple(found)
 
 
 def _watch(programs: Programs, seconds: float | None, *, live: bool) -> None:

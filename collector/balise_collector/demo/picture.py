@@ -23,6 +23,14 @@ _SHOWN = {
     "dns": {"query_ms": "answer", "rcode": "rcode"},
     "web": {"total_ms": "in all", "status": "status", "ttfb_ms": "first byte", "connect_ms": "connect"},
     "host": {"cpu_pct": "CPU", "agent_rss_kb": "agent", "rows_waiting": "waiting", "temp_c": "temperature"},
+    "voip_signal": {"register_ms": "registered in", "options_rtt_ms": "answer", "options_code": "code"},
+    "voip_call": {
+        "mos_cqe": "MOS",
+        "answer_ms": "answered in",
+        "loss_rt_pct": "lost both ways",
+        "rtt_ms": "round trip",
+    },
+    "voip_path": {"mos_cqe": "MOS", "loss_down_pct": "lost down", "loss_up_pct": "up", "rtt_ms": "round trip"},
 }
 """The fields that a newcomer understands and what they are called, the first that fit; of others, any."""
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from balise_collector import broker
-from balise_collector.demo import town
+from balise_collector.demo import exchange, town
 from balise_collector.directory import Consent, Directory, Home, Inventory, Line, Offer, Pon, sqlite_url
 from balise_collector.target import Ports
 from balise_collector.town.script import ScriptError
@@ -67,7 +67,8 @@ class Programs:
     """The running programs and where their files are; they start in one order and end in the other.
 
     ``serve_options``: what `balise serve` is told beside. ``town``: how many simulated homes stand around the agent,
-    ``faults`` what happens to them; None: what `town/scripts/demo.toml` says.
+    ``faults`` what happens to them; None: what `town/scripts/demo.toml` says. ``voice``: what is wrong with the
+    telephone (`exchange`).
     """
 
     folder: Path
@@ -76,6 +77,7 @@ class Programs:
     serve_options: tuple[str, ...] = ()
     town: int = 0
     faults: Path | None = None
+    voice: tuple[str, ...] = ()
 
     @property
     def data(self) -> Path:
@@ -89,9 +91,10 @@ class Programs:
         settings = self.prepare_town(files)
         self.start_broker()
         ports = self.start_target()
+        telephone = self.start_exchange()
         self.start_collector()
         for agent in self.agents:
-            write_agent_config(agent, files, ports)
+            write_agent_config(agent, files, ports, telephone)
             self.start_agent(agent)
         if settings is not None:
             self.run("town", town.command(self.data, settings, os.getpid()))
@@ -117,10 +120,20 @@ class Programs:
     def start_target(self) -> Ports:
         """`balise target`, and where it listens."""
         options = ["--listen", "127.0.0.1", "--port", "0", "--udp-port", "0", "--dns-port", "0", "--dns-zone", ZONE]
-        self.run("target", [*_balise(), "target", *options, "--json"])
-        log = self.log("target")
-        self.wait("target", lambda: log.read_text().startswith("{") and log.read_text().endswith("\n"))
-        return Ports(**json.loads(log.read_text().splitlines()[0]))
+        options += ["--telephone", "--sip-port", "0", "--voice-port", "0"]
+        return Ports(**self.run_and_hear("target", [*_balise(), "target", *options, "--json"]))
+
+    def start_exchange(self) -> int:
+        """The operator's telephony, and its port."""
+        options = [word for fault in self.voice for word in ("--fault", fault)]
+        return self.run_and_hear("telephone", [sys.executable, "-m", exchange.__name__, *options])["sip"]
+
+    def run_and_hear(self, name: str, command: list[str]) -> dict[str, int]:
+        """Starts a program that says its ports as a line of JSON."""
+        self.run(name, command)
+        log = self.log(name)
+        self.wait(name, lambda: log.read_text().startswith("{") and log.read_text().endswith("\n"))
+        return dict(json.loads(log.read_text().splitlines()[0]))
 
     def start_collector(self) -> None:
         """`balise serve`."""
@@ -181,7 +194,7 @@ class Programs:
 
     def end_all(self) -> None:
         """Agents first, so that what it says last is still heard."""
-        for name in ("town", *(agent.name for agent in self.agents), "collector", "target", "broker"):
+        for name in ("town", *(agent.name for agent in self.agents), "collector", "telephone", "target", "broker"):
             self.end(name)
 
 
@@ -221,8 +234,10 @@ def _inventory(home: str, now_ms: int) -> Inventory:
     )
 
 
-def write_agent_config(agent: AgentFiles, files: broker.BrokerFiles, ports: Ports) -> None:
-    """The agent's TOML: every probe of it, against the target and this machine."""
+def write_agent_config(
+    agent: AgentFiles, files: broker.BrokerFiles, ports: Ports, telephone: int | None = None
+) -> None:
+    """The agent's TOML: every probe of it, against the target and this machine; ``telephone``: the exchange's port."""
     agent.folder.mkdir(parents=True, exist_ok=True)
     agent.config.write_text(
         f"""\
@@ -267,9 +282,37 @@ enabled = false
 
 [host]
 interval_s = 2
-"""
+{_voice(ports, telephone)}"""
     )
     agent.config.chmod(0o600)
+
+
+def _voice(ports: Ports, telephone: int | None) -> str:
+    """A call each 10 s instead of one a day or each half hour."""
+    if telephone is None or ports.sip is None:
+        return ""
+    return f"""
+[voice]
+interval_s = 5
+register_every_s = 10
+call_every_s = 10
+path_every_s = 10
+calls_a_day = 2000
+talk_s = 1
+timeout_s = 1.5
+ungated = true
+paths = [{{ label = "target", host = "127.0.0.1", port = {ports.sip} }}]
+numbers = [{{ label = "echo", account = "operator", number = "{exchange.NUMBER}" }}]
+
+[[voice.accounts]]
+label = "operator"
+domain = "{exchange.DOMAIN}"
+host = "127.0.0.1"
+port = {telephone}
+user = "{exchange.USER}"
+password = "{exchange.PASSWORD}"
+dedicated = true
+"""
 
 
 def free_port() -> int:

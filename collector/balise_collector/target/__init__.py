@@ -19,7 +19,7 @@ from balise_agent.net import stamp
 from balise_collector.target.datagrams import ask_for_ancillary
 from balise_collector.target.dns import DNS_PORT, Responder, Zone, make_zone
 from balise_collector.target.reflector import Reflector
-from balise_collector.target.telephone import SIP_PORT, SipSocket, Telephone, VoiceSocket, accept_sip
+from balise_collector.target.telephone import SIP_PORT, Answering, SipSocket, Telephone, VoiceSocket, accept_sip
 from balise_collector.target.throughput import Throughput
 from balise_collector.target.web import LIMITS, Limits, accept
 
@@ -35,6 +35,7 @@ __all__ = [
     "Zone",
     "make_zone",
     "serve_target",
+    "serve_telephony",
 ]
 
 STAMP_PORT = stamp.PORT
@@ -58,7 +59,7 @@ class Ports:
 class Telephony:
     """A telephone and where it listens; 0: any port."""
 
-    telephone: Telephone
+    telephone: Answering
     sip_port: int = SIP_PORT
     voice_port: int = 0
 
@@ -101,6 +102,20 @@ async def serve_target(
             for task in serving:
                 task.cancel()
             await asyncio.gather(*serving, return_exceptions=True)
+
+
+async def serve_telephony(
+    listen: str, telephony: Telephony, stop: asyncio.Event, ready: Callable[[int, int], None]
+) -> None:
+    """A telephone alone, until ``stop``; ``ready``: its ports, of SIP and of voice."""
+    with contextlib.ExitStack() as closing:
+        sip, voice, calls = _telephony(listen, telephony, closing)
+        try:
+            ready(sip, voice)
+            await _first_of(stop.wait(), [calls])
+        finally:
+            calls.cancel()
+            await asyncio.gather(calls, return_exceptions=True)
 
 
 def _telephony(listen: str, telephony: Telephony, closing: contextlib.ExitStack) -> tuple[int, int, asyncio.Task[None]]:

@@ -21,6 +21,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from balise_agent.net import rtp
 from balise_agent.net.sip import sdp
@@ -80,6 +81,18 @@ class _Call:
         self.numbers.add(self.last)
 
 
+class Answering(Protocol):
+    """What a socket of SIP or of voice asks."""
+
+    voice_port: int
+
+    def answer(self, request: Request, here: tuple[str, int], source: tuple[str, int], *, tcp: bool) -> Response | None:
+        """The one answer to a request."""
+
+    def heard(self, data: bytes, source: tuple[str, int]) -> bytes | None:
+        """The packet that goes back for one of voice."""
+
+
 class Telephone:
     """The calls under way. `answer` is for SIP, `heard` for voice; sockets are somebody else's."""
 
@@ -105,15 +118,15 @@ class Telephone:
             case "ACK":
                 return None
             case "OPTIONS":
-                return _reply(request, 200, "OK", source, (("Accept", "application/sdp"), ("Allow", _ALLOW)))
+                return answer_to(request, 200, "OK", source, (("Accept", "application/sdp"), ("Allow", _ALLOW)))
             case "INVITE":
                 return self._invited(request, here, source, tcp=tcp)
             case "BYE":
                 return self._ended(request, source)
             case "CANCEL":
-                return _reply(request, 200 if self._of(request) else 481, "Answered Already", source)
+                return answer_to(request, 200 if self._of(request) else 481, "Answered Already", source)
             case _:
-                return _reply(request, 405, "Method Not Allowed", source, (("Allow", _ALLOW),))
+                return answer_to(request, 405, "Method Not Allowed", source, (("Allow", _ALLOW),))
 
     def heard(self, data: bytes, source: tuple[str, int]) -> bytes | None:
         """The packet that goes back for one of voice; None: it is of no call."""
@@ -136,13 +149,13 @@ class Telephone:
         if call is None:
             made = self._made(request, here)
             if isinstance(made, tuple):
-                return _reply(request, *made, source)
+                return answer_to(request, *made, source)
             call = made
         routes = tuple(("Record-Route", text) for text in values(request.headers, "record-route"))
         over = ";transport=tcp" if tcp else ""
         contact = f"<sip:{USER}@{bracketed(here[0])}:{here[1]}{over}>"
         extra = (*routes, ("Contact", contact), ("Content-Type", "application/sdp"))
-        return _reply(request, 200, "OK", source, extra, call.body, tag=call.tag)
+        return answer_to(request, 200, "OK", source, extra, call.body, tag=call.tag)
 
     def _made(self, request: Request, here: tuple[str, int]) -> _Call | tuple[int, str]:
         to = place(request.headers, "to")
@@ -178,10 +191,10 @@ class Telephone:
     def _ended(self, request: Request, source: tuple[str, int]) -> Response:
         call = self._of(request)
         if call is None:
-            return _reply(request, 481, "Call Does Not Exist", source)
+            return answer_to(request, 481, "Call Does Not Exist", source)
         call.ended_s = self._monotonic() if call.ended_s is None else call.ended_s
         told = f"PR={len(call.numbers)};PS={call.sent};FS={FIRST_SEQUENCE}"
-        return _reply(request, 200, "OK", source, (("X-RTP-Stat", told),))
+        return answer_to(request, 200, "OK", source, (("X-RTP-Stat", told),))
 
     def _of(self, request: Request) -> _Call | None:
         return self._calls.get(value(request.headers, "call-id") or "")
@@ -205,7 +218,7 @@ class Telephone:
 class SipSocket:
     """SIP over one UDP socket."""
 
-    def __init__(self, sock: socket.socket, telephone: Telephone) -> None:
+    def __init__(self, sock: socket.socket, telephone: Answering) -> None:
         self._sock, self._telephone = sock, telephone
 
     def readable(self) -> None:
@@ -220,7 +233,7 @@ class SipSocket:
 class VoiceSocket:
     """The voice of all calls over one UDP socket."""
 
-    def __init__(self, sock: socket.socket, telephone: Telephone) -> None:
+    def __init__(self, sock: socket.socket, telephone: Answering) -> None:
         self._sock, self._telephone = sock, telephone
 
     def readable(self) -> None:
@@ -231,7 +244,7 @@ class VoiceSocket:
                 answer(self._sock, arrival, data)
 
 
-async def accept_sip(listener: socket.socket, telephone: Telephone) -> None:
+async def accept_sip(listener: socket.socket, telephone: Answering) -> None:
     """SIP over TCP, so many connections at once."""
     loop = asyncio.get_running_loop()
     free = asyncio.Semaphore(_MOST_CONNECTIONS)
@@ -247,7 +260,7 @@ async def accept_sip(listener: socket.socket, telephone: Telephone) -> None:
             connections.create_task(_converse(sock, source, telephone)).add_done_callback(lambda _: free.release())
 
 
-async def _converse(sock: socket.socket, source: tuple[str, int], telephone: Telephone) -> None:
+async def _converse(sock: socket.socket, source: tuple[str, int], telephone: Answering) -> None:
     """One connection; what is no stream of SIP ends it."""
     loop = asyncio.get_running_loop()
     buffer = bytearray()
@@ -277,7 +290,7 @@ def _messages(buffer: bytearray) -> list[bytes]:
 
 
 def _answered(
-    telephone: Telephone, data: bytes, here: tuple[str, int], source: tuple[str, int], *, tcp: bool
+    telephone: Answering, data: bytes, here: tuple[str, int], source: tuple[str, int], *, tcp: bool
 ) -> bytes | None:
     message = parse(data)
     if not isinstance(message, Request) or not values(message.headers, "via"):
@@ -286,7 +299,7 @@ def _answered(
     return None if response is None else encode(response)
 
 
-def _reply(
+def answer_to(
     request: Request,
     code: int,
     phrase: str,

@@ -1,4 +1,4 @@
-"""How does a client answer a digest challenge?
+"""How does a client answer a digest challenge, and has it answered right?
 
 RFC 3261 § 22, RFC 7616, RFC 8760: MD5 and SHA-256, with qop=auth or without, and their -sess forms. Pure.
 
@@ -8,11 +8,13 @@ Rule: decoding is total: any text gives a challenge or None.
 from __future__ import annotations
 
 import hashlib
+import hmac
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 _HASHES = {"md5": hashlib.md5, "sha-256": hashlib.sha256}
+_MOST_CHARS = 4_096
 _STRONGEST = ("sha-256", "md5")
 _PAIR = re.compile(r'([A-Za-z0-9_-]{1,32})\s*=\s*("(?:[^"\\]|\\.){0,512}"|[^\s,"]{1,512})\s*(?:,|$)\s*', re.ASCII)
 
@@ -45,9 +47,9 @@ class Login:
 def parse(text: str) -> Challenge | None:
     """Of a WWW-Authenticate or Proxy-Authenticate value; None: another scheme, or no realm or nonce."""
     scheme, _, rest = text.strip().partition(" ")
-    if scheme.lower() != "digest" or len(text) > 4_096:
+    if scheme.lower() != "digest" or len(text) > _MOST_CHARS:
         return None
-    pairs = {found[1].lower(): _bare(found[2]) for found in _PAIR.finditer(rest.strip())}
+    pairs = _pairs(rest)
     if "realm" not in pairs or "nonce" not in pairs:
         return None
     offered = [word.strip().lower() for word in pairs.get("qop", "").split(",")]
@@ -88,6 +90,24 @@ def answer(challenge: Challenge, login: Login, method: str, uri: str, cnonce: st
     elif challenge.algorithm.lower().endswith("-sess"):
         parts.append(f'cnonce="{cnonce}"')
     return "Digest " + ", ".join(parts)
+
+
+def is_right(text: str, challenge: Challenge, login: Login, method: str) -> bool:
+    """Whether an Authorization or Proxy-Authorization value answers that challenge for that user."""
+    scheme, _, rest = text.strip().partition(" ")
+    pairs = _pairs(rest) if scheme.lower() == "digest" and len(text) <= _MOST_CHARS else {}
+    count = pairs.get("nc", "1")
+    if (pairs.get("nonce"), pairs.get("username")) != (challenge.nonce, login.user):
+        return False
+    if re.fullmatch("[0-9A-Fa-f]{1,8}", count) is None:
+        return False
+    cnonce = pairs.get("cnonce", "")
+    expected = _response(challenge, login, method, pairs.get("uri", ""), cnonce, int(count, 16))
+    return hmac.compare_digest(expected.encode(), pairs.get("response", "").encode())
+
+
+def _pairs(text: str) -> dict[str, str]:
+    return {found[1].lower(): _bare(found[2]) for found in _PAIR.finditer(text.strip())}
 
 
 def _response(challenge: Challenge, login: Login, method: str, uri: str, cnonce: str, count: int) -> str:
