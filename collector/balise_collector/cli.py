@@ -7,7 +7,20 @@ from __future__ import annotations
 
 import typer
 
-from balise_collector.commands import broker, dead_letters, demo, grafana, homes, influx, probes, serve, status, target
+from balise_collector.commands import (
+    broker,
+    dead_letters,
+    demo,
+    evidence,
+    grafana,
+    homes,
+    incidents,
+    influx,
+    probes,
+    serve,
+    status,
+    target,
+)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -23,6 +36,8 @@ for name, part in (
     ("influx", influx.app),
     ("target", target.app),
     ("grafana", grafana.app),
+    ("incidents", incidents.app),
+    ("evidence", evidence.app),
 ):
     app.add_typer(part, name=name)
 for command in (demo.demo, serve.serve, status.status, status.command):

@@ -175,7 +175,9 @@ def _children(settings: ServeSettings, journal: Journal) -> list[Child]:
         with journal.transaction():
             journal.forget_consumer("store")
     consumers = Child("balise_collector.consumers", settings.data, [] if settings.store else ["--no-store"])
-    return [consumers, Child("balise_collector.forward", settings.data)] if settings.influx else [consumers]
+    judging = Child("balise_collector.judging", settings.data, [settings.directory_url])
+    forward = [Child("balise_collector.forward", settings.data)] if settings.influx else []
+    return [consumers, judging, *forward]
 
 
 def _all(*calls: Callable[[], None]) -> None:

@@ -26,6 +26,7 @@ from balise_collector.directory.values import (
     Probe,
     Purpose,
     Site,
+    Works,
     draw_id,
 )
 
@@ -45,6 +46,7 @@ __all__ = [
     "Purpose",
     "Resolver",
     "Site",
+    "Works",
     "draw_id",
     "sqlite_url",
 ]
@@ -93,6 +95,11 @@ class Directory:
         """By probe, what its configuration needs; those that are not revoked and stand somewhere at that date."""
         with database.reading(self._engine) as connection:
             return sites.load(connection, at_ms)
+
+    def works(self) -> list[Works]:
+        """Declared works, by their code."""
+        with database.reading(self._engine) as connection:
+            return sites.load_works(connection)
 
     def add_probes(self, new: Sequence[str], *, now_ms: int, home: str = "", from_ms: int = 0) -> None:
         """Ids from `draw_ids`; where a home is given, all are assigned to it from that date on."""

@@ -6,8 +6,8 @@ from sqlalchemy import Connection, select
 
 from balise_collector.directory import homes, probes
 from balise_collector.directory.resolver import agrees, line_at
-from balise_collector.directory.tables import pons
-from balise_collector.directory.values import PURPOSES, Assignment, Home, Inventory, Line, Site
+from balise_collector.directory.tables import pons, works
+from balise_collector.directory.values import PURPOSES, Assignment, Home, Inventory, Line, Site, Works
 from balise_collector.placement import Place
 
 
@@ -25,6 +25,11 @@ def load(connection: Connection, at_ms: int) -> dict[str, Site]:
         else:
             found[probe.id] = _at_home(probe.id, inventory.homes[probe.assigned.home], at_ms, inventory, segments)
     return found
+
+
+def load_works(connection: Connection) -> list[Works]:
+    """All that were ever declared."""
+    return [Works(**row) for row in connection.execute(select(works).order_by(works.c.code)).mappings()]
 
 
 def _at_place(assignment: Assignment, place: Place, segments: dict[str, str]) -> Site:

@@ -136,6 +136,17 @@ class Site:
     consents: frozenset[Purpose] = frozenset()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Works:
+    """Declared works on a part of the plant, from a date up to another, excluded."""
+
+    code: str
+    scope: str
+    scope_code: str
+    from_ms: int
+    until_ms: int
+
+
 def draw_id(taken: Iterable[str] = ()) -> str:
     """A new random pseudonym of a probe, a home or a place."""
     known = set(taken)

@@ -44,12 +44,13 @@ NOBODY = array("I", bytes(4 * DAY_MIN))
 class Cells:
     """One home's days. ``newest``: the last minute in which anything was seen, -1: none."""
 
-    __slots__ = ("_day", "_page", "newest", "pages")
+    __slots__ = ("_day", "_page", "changed", "newest", "pages")
 
     def __init__(self) -> None:
         self.pages: dict[int, array[int]] = {}
         self._day, self._page = -1, NOBODY
         self.newest = -1
+        self.changed: set[int] = set()  # days that were written to since `saved`
 
     def see(self, ts_ms: int, bits: int) -> bool:
         """Sets bits in the minute of that date; False: all were set."""
@@ -58,6 +59,7 @@ class Cells:
         if day != self._day:
             self._page = self.pages.get(day) or self._made(day)
             self._day = day
+            self.changed.add(day)
         if minute > self.newest:
             self.newest = minute
         page, at = self._page, minute % DAY_MIN
@@ -86,6 +88,18 @@ class Cells:
                 return at
             at -= 1
         return -1
+
+    def saved(self) -> None:
+        """The changed days are kept elsewhere now."""
+        self.changed.clear()
+        self._day = -1
+
+    def restore(self, day: int, page: array[int]) -> None:
+        """A day that was kept elsewhere."""
+        self.pages[day] = page
+        last = next((at for at in range(DAY_MIN - 1, -1, -1) if page[at]), None)
+        if last is not None:
+            self.newest = max(self.newest, day * DAY_MIN + last)
 
     def drop_before(self, day: int) -> None:
         """Forgets days before that one."""

@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from balise_collector.judge import cells as c
 from balise_collector.judge.cells import DAY_MIN, MINUTE_MS
 from balise_collector.judge.ground import Ground
-from balise_collector.judge.incidents import Incident, Spell, reused, works_at
+from balise_collector.judge.incidents import Incident, Spell, reused
+from balise_collector.judge.log import HomeLog
 from balise_collector.judge.marks import DAY_MS, NEVER, Channel
-from balise_collector.judge.runs import EXPLAINED, is_cut
+from balise_collector.judge.runs import is_explained
 
 GOODS_BREAK = 3  # so many good samples between two bad ones: the channel was well meanwhile
 APART_MS = 90 * MINUTE_MS  # bad samples further apart are two faults, as no good one tells
 TOGETHER_MS = 30 * MINUTE_MS  # channels that fail within it fail together
+SAMPLE = c.TV_OK | c.TV_BAD
 MOST = 0.8  # of the channels: all of them
 
 
@@ -86,8 +88,14 @@ class Channels:
         return runs
 
     def _explained(self, ts_ms: int, home: str) -> bool:
+        """The home's line or radio was bad, or its television is bad whatever the channel."""
         log = self._ground.logs[home]
-        return bool(log.cells.at(ts_ms // MINUTE_MS) & EXPLAINED) or is_cut(log, ts_ms // MINUTE_MS)
+        minute = ts_ms // MINUTE_MS
+        if is_explained(log, minute):
+            return True
+        before = log.cells.last(c.TV_OK | c.TV_BAD, minute - 1, APART_MS // MINUTE_MS)
+        after = next((m for m in range(minute + 1, minute + APART_MS // MINUTE_MS) if log.cells.at(m) & SAMPLE), -1)
+        return _is_bad(log, before) and _is_bad(log, after)
 
     @staticmethod
     def _broken(seen: Channel, last_ms: int, next_ms: int) -> bool:
@@ -163,7 +171,7 @@ class Channels:
             confidence="probable",
             evidence=(f"{words} bad in {len(homes)} homes of several buildings", why),
             channels=channels,
-            works=works_at(ground.topology, homes, since_ms),
+            works=ground.works(homes, since_ms),
             reviewed=until_ms is not None,
         )
 
@@ -177,6 +185,10 @@ def _reference(ground: Ground, channels: Sequence[str], since_ms: int, until_ms:
     if sum(seen) * 2 > len(seen):
         return "head_end", "the reference probe at the head-end sees it too: the source"
     return "network", "the reference probe at the head-end has them well: the network after it"
+
+
+def _is_bad(log: HomeLog, minute: int) -> bool:
+    return minute >= 0 and not log.cells.at(minute) & c.TV_OK
 
 
 def _watches(ground: Ground, home: str, since_ms: int, until_ms: int | None) -> bool:

@@ -54,7 +54,7 @@ def timeline(
         return _merged(spans)
     for spell, incident in parts:
         if service in HIT[incident.kind] and incident.opened_ms <= to_ms:
-            spans = _paint(spans, spell, incident, service, to_ms)
+            spans = _paint(spans, spell, incident, service, _there(log, incident, from_ms, to_ms, settings))
     for outage in log.outage_list():
         if outage.place in CARRIED[service] and outage.start_ms < to_ms:
             end_ms = _end(log, outage.start_ms, outage.end_ms, to_ms)
@@ -63,13 +63,24 @@ def timeline(
     return _merged(spans)
 
 
-def _paint(spans: list[Span], spell: Spell, incident: Incident, service: Service, to_ms: int) -> list[Span]:
-    end_ms = to_ms if spell.end_ms is None else spell.end_ms
+def _there(log: HomeLog, incident: Incident, from_ms: int, to_ms: int, settings: Settings) -> list[Span]:
+    """When an incident may speak for the home: in a shared silence always, else while its probe was there."""
+    if incident.kind == "line":
+        return [Span(from_ms, to_ms, OK)]
+    return [span for span in _base(log, "probe", from_ms, to_ms, settings) if span.state != UNKNOWN]
+
+
+def _paint(spans: list[Span], spell: Spell, incident: Incident, service: Service, there: Sequence[Span]) -> list[Span]:
     state = state_of(incident, service)
+    worse = frozenset({OK, UNKNOWN}) if state == DEGRADED else frozenset({OK, UNKNOWN, DEGRADED})
     if incident.kind == "line":  # who measured something meanwhile knows better
-        return over(spans, Span(spell.start_ms, end_ms, state, incident.key), frozenset({UNKNOWN}))
-    worse = frozenset({OK, UNKNOWN, DEGRADED}) if state == DOWN else frozenset({OK})
-    return over(spans, Span(spell.start_ms, end_ms, state, incident.key), worse)
+        worse = frozenset({UNKNOWN})
+    for when in there:
+        start_ms, end_ms = max(spell.start_ms, when.start_ms), when.end_ms
+        end_ms = end_ms if spell.end_ms is None else min(end_ms, spell.end_ms)
+        if start_ms < end_ms:
+            spans = over(spans, Span(start_ms, end_ms, state, incident.key), worse)
+    return spans
 
 
 def state_of(incident: Incident, service: Service) -> int:
@@ -156,7 +167,8 @@ def now(log: HomeLog, service: Service, now_ms: int, parts: Sequence[Part], sett
     for spell, incident in parts:
         is_now = spell.start_ms <= now_ms and (spell.end_ms is None or now_ms < spell.end_ms)
         if is_now and service in HIT[incident.kind] and incident.opened_ms <= now_ms:
-            span = _paint(span, spell, incident, service, now_ms + 1)
+            there = _there(log, incident, now_ms, now_ms + 1, settings)
+            span = _paint(span, spell, incident, service, there)
     recent = log.outage_list() if log.last_outage_ms > now_ms - OUTAGE_MS else ()
     for outage in reversed(recent):
         mine = outage.place in CARRIED[service] and outage.start_ms <= now_ms

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from balise_collector.judge.evidence import Evidence, key
 from balise_collector.judge.habits import Habits
+from balise_collector.judge.incidents import works_at
 from balise_collector.judge.log import HomeLog
+from balise_collector.judge.marks import NEVER
 from balise_collector.judge.settings import Settings
 from balise_collector.judge.shared import SHARED, Element
-from balise_collector.judge.topology import Topology, elements
+from balise_collector.judge.topology import Topology, Work, elements
 
 Check = Callable[[HomeLog], bool]
 
@@ -71,6 +73,20 @@ class Ground:
         end = bisect_right(self.said, to_ms, key=lambda e: e[0])
         return [entry[2] for entry in self.said[at:end]]
 
+    def declared(self, ts_ms: int) -> list[Work]:
+        """Works that others declared, of that date."""
+        found = []
+        for _, _, e in self.said[: bisect_right(self.said, ts_ms, key=lambda e: e[0])]:
+            if e.what == "works" and (e.until_ms is None or ts_ms < e.until_ms):
+                until_ms = NEVER if e.until_ms is None else e.until_ms
+                code = e.ref or e.what
+                found.append(Work(code=code, scope=e.scope, scope_code=e.code, from_ms=e.ts_ms, until_ms=until_ms))
+        return found
+
+    def works(self, homes: Sequence[str], ts_ms: int) -> str:
+        """The code of works that cover most of these homes then; "": none do."""
+        return works_at(self.topology, homes, ts_ms, self.declared(ts_ms))
+
     def refer(self, channel: str, ts_ms: int, bad: bool) -> None:
         """A sample of a reference probe."""
         samples = self.references.setdefault(channel, [])
@@ -81,6 +97,12 @@ class Ground:
         """The reference probes' samples between these dates."""
         samples = self.references.get(channel, [])
         return samples[bisect_left(samples, (from_ms, False)) : bisect_left(samples, (to_ms, False))]
+
+    def forget(self, before_ms: int) -> None:
+        """What is older goes."""
+        self.heartbeats = self.heartbeats[max(0, bisect_left(self.heartbeats, (before_ms, False)) - 1) :]
+        self.said = [entry for entry in self.said if (entry[2].until_ms or entry[0]) >= before_ms]
+        self.references = {ch: [s for s in seen if s[0] >= before_ms] for ch, seen in self.references.items()}
 
     def beat(self, ts_ms: int, ok: bool) -> bool:
         """The collector's own minute."""

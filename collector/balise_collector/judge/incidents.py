@@ -116,9 +116,9 @@ def until(spells: Iterable[tuple[int | None, bool]], share: float) -> int | None
     return ends[int(needed) - 1]
 
 
-def works_at(topology: Topology, homes: Sequence[str], ts_ms: int) -> str:
+def works_at(topology: Topology, homes: Sequence[str], ts_ms: int, declared: Iterable[Work] = ()) -> str:
     """Declared works that cover most of the homes then; "": none do."""
-    for work in topology.works:
+    for work in (*topology.works, *declared):
         if work.from_ms <= ts_ms < work.until_ms and _covers(topology, work, homes):
             return work.code
     return ""

@@ -12,6 +12,7 @@ whatever their order and however often it was advanced before.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from balise_collector.judge.cells import MINUTE_MS
 from balise_collector.judge.channels import Channels
@@ -21,7 +22,7 @@ from balise_collector.judge.ground import Ground
 from balise_collector.judge.incidents import Incident
 from balise_collector.judge.line import Cuts
 from balise_collector.judge.log import HomeLog, Outage
-from balise_collector.judge.marks import NEVER, Marks
+from balise_collector.judge.marks import NEVER, Channel, Marks
 from balise_collector.judge.names import Names
 from balise_collector.judge.platform import Blindness
 from balise_collector.judge.quality import Quality
@@ -132,6 +133,101 @@ class Judge:
     def topology(self) -> Topology:
         return self._ground.topology
 
+    def hit(self, number: str) -> list[str]:
+        """The homes that an incident of that number has hit."""
+        found = next((i for i in self._sorted if self.number(i) == number), None)
+        return [] if found is None else sorted(set(found.hit))
+
+    # its memory
+
+    def remembered(self) -> Iterator[tuple[str, Any]]:
+        """What is to be kept of it, by name; of homes' minutes those that changed since they were last asked for."""
+        for log in self._ground.logs.values():
+            for day in sorted(log.cells.changed):
+                yield f"minutes/{log.id}/{day}", log.cells.pages[day]
+            log.cells.saved()
+            yield f"home/{log.id}", log.told()
+        for channel, samples in self._marks.samples.items():
+            yield from ((f"good/{channel}/{day}", page) for day, page in samples.good.items())
+            yield f"bad/{channel}", sorted(sample for day in samples.bad.values() for sample in day)
+        yield "beats", self._ground.heartbeats
+        yield "references", self._ground.references
+        yield "numbers", self._names.told()
+        yield "paged", sorted(self._shown.paged)
+        yield "said", self._shown.said()
+
+    def recall(self, parts: Iterable[tuple[str, Any]]) -> None:
+        """Into a judge that knows nothing yet. Homes that are not expected any more are passed over."""
+        for name, value in parts:
+            what, _, rest = name.partition("/")
+            if what in ("minutes", "home"):
+                self._recall_home(what, rest, value)
+            elif what in ("good", "bad"):
+                self._recall_channel(what, rest, value)
+            elif what == "beats":
+                self._ground.heartbeats[:] = [(int(ts), bool(ok)) for ts, ok in value]
+            elif what == "references":
+                self._ground.references.update({ch: [(t, bool(b)) for t, b in seen] for ch, seen in value.items()})
+            else:
+                self._recall_shown(what, value)
+        self._relearn()
+
+    def _recall_shown(self, what: str, value: Any) -> None:
+        if what == "numbers":
+            self._names.recall(value)
+        elif what == "paged":
+            self._shown.paged.update(value)
+        elif what == "said":
+            self._shown.recall(value)
+
+    def _recall_home(self, what: str, rest: str, value: Any) -> None:
+        home, _, day = rest.partition("/")
+        log = self._ground.logs.get(home)
+        if log is None:
+            return
+        if what == "minutes":
+            log.cells.restore(int(day), value)
+        else:
+            log.recall(value)
+
+    def _recall_channel(self, what: str, rest: str, value: Any) -> None:
+        channel, _, day = rest.rpartition("/") if what == "good" else (rest, "", "")
+        samples = self._marks.samples.setdefault(channel, Channel())
+        if what == "good":
+            samples.good[int(day)] = value
+        else:
+            samples.recall(value)
+
+    def replanted(self, topology: Topology) -> Judge:
+        """The same memory on another plant."""
+        other = Judge(topology, self.settings)
+        for log in self._ground.logs.values():
+            log.cells.changed.update(log.cells.pages)
+        other.recall(list(self.remembered()))
+        other.hear(entry[2] for entry in self._ground.said)
+        other.now_ms = self.now_ms
+        return other
+
+    def forget(self, before_ms: int) -> None:
+        """What is older goes: it stands in the store, and late rows of that time change nothing any more."""
+        for log in self._ground.logs.values():
+            log.forget(before_ms)
+        for samples in self._marks.samples.values():
+            samples.forget(before_ms)
+        self._ground.forget(before_ms)
+
+    def _relearn(self) -> None:
+        """Marks all that is remembered: the next `advance` concludes everything from it."""
+        marks = self._marks
+        for log in self._ground.logs.values():
+            marks.everything(log)
+        for channel, samples in marks.samples.items():
+            if samples.bad:
+                marks.channels[channel] = 0
+        if self._ground.heartbeats:
+            self._blindness.beat(self._ground.heartbeats[0][0])
+        marks.line(0)
+
     # concluding
 
     def _other(self, row: Row) -> None:
@@ -203,7 +299,14 @@ class Judge:
     def _from_outages(self, log: HomeLog, from_ms: int) -> None:
         for place, name in BY_PLACE.items():
             found = [
-                Episode(start_ms=o.start_ms, home=log.id, end_ms=o.end_ms, known_ms=o.told_ms)
+                Episode(
+                    start_ms=o.start_ms,
+                    home=log.id,
+                    end_ms=o.end_ms,
+                    known_ms=o.told_ms,
+                    well_ms=o.start_ms,
+                    last_ms=o.end_ms if o.end_ms is not None else o.told_ms,
+                )
                 for o in log.outage_list()
                 if o.place == place and o.start_ms >= from_ms
             ]

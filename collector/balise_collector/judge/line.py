@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from balise_collector.judge.causes import Cause, cause_of, home_cause
 from balise_collector.judge.ground import Ground
-from balise_collector.judge.incidents import Confidence, Incident, Kind, Spell, reused, until, works_at
+from balise_collector.judge.incidents import Confidence, Incident, Kind, Spell, reused, until
 from balise_collector.judge.items import Item, of_outage, of_silence
 from balise_collector.judge.marks import NEVER, Marks
 from balise_collector.judge.shared import Element, Place, is_shared, places
@@ -29,12 +29,14 @@ SETTLE_MS = 130_000  # by then the broker has missed everybody
 class Cuts:
     """All dates at which a cut may have begun, in order, and what was concluded from them."""
 
-    __slots__ = ("_dates", "_ground", "again_ms", "incidents")
+    __slots__ = ("_dates", "_ground", "_own", "_shared_ones", "again_ms", "incidents")
 
     def __init__(self, ground: Ground) -> None:
         self._ground = ground
         self._dates: list[tuple[int, str]] = []
         self.incidents: list[Incident] = []
+        self._own: list[Incident] = []
+        self._shared_ones: list[Incident] = []
         self.again_ms: int | None = None  # by then the broker has missed everybody
 
     def began(self, ts_ms: int, home: str) -> None:
@@ -54,30 +56,42 @@ class Cuts:
         """Judges again what began from that date on."""
         from_ms -= BEFORE_MS
         while True:  # never from the middle of an incident
-            reaching = [i.since_ms for i in self.incidents if i.since_ms < from_ms <= _edge(i)]
+            reaching = [i.since_ms for i in self._shared_ones if i.since_ms < from_ms <= _edge(i)]
             if not reaching:
                 break
             from_ms = min(reaching) - 2 * CLUSTER_MS
-        kept = [i for i in self.incidents if i.since_ms < from_ms]
+        kept = [i for i in self._shared_ones if i.since_ms < from_ms]
         consumed = {(spell.home, spell.start_ms) for i in kept for spell in i.spells}
-        cuts = self._items(from_ms - 2 * CLUSTER_MS, now_ms)
-        fresh = [item for item in cuts if item.start_ms >= from_ms - CLUSTER_MS]
-        found, alone = self._scan([i for i in fresh if (i.home, i.start_ms) not in consumed], from_ms, now_ms)
+        fresh = self._items(self._homes(from_ms - CLUSTER_MS), from_ms - CLUSTER_MS, now_ms)
+        left = [i for i in fresh if (i.home, i.start_ms) not in consumed]
+        found, alone = self._scan(left, from_ms, now_ms)
         shared, alone = _absorbed(self._ground, [*kept, *found], alone)
-        own = own_incidents(self._ground, alone, now_ms)
-        self.incidents = sorted(reused(self.incidents, [*shared, *own]), key=lambda i: i.since_ms)
+        self._conclude_own(shared, {item.home for item in fresh}, now_ms)
+        self._shared_ones = reused(self._shared_ones, shared)
+        self.incidents = sorted([*self._shared_ones, *self._own], key=lambda i: i.since_ms)
         checks = [max(s.start_ms for s in i.spells) + SETTLE_MS for i in found]
         self.again_ms = max((check for check in checks if check > now_ms), default=None)
 
-    def _items(self, from_ms: int, now_ms: int) -> list[Item]:
+    def _conclude_own(self, shared: Sequence[Incident], homes: set[str], now_ms: int) -> None:
+        """What no shared incident explains of these homes' whole history, for a box that comes and goes is one."""
+        used = {(s.home, s.start_ms) for i in shared for s in i.spells if s.home in homes}
+        items = [i for i in self._items(homes, 0, now_ms) if (i.home, i.start_ms) not in used]
+        others = [i for i in self._own if i.element[1] not in homes]
+        self._own = reused(self._own, [*others, *own_incidents(self._ground, items, now_ms)])
+
+    def _homes(self, from_ms: int) -> set[str]:
+        """Those whose session was lost, or whose outage began, at that date or soon before."""
+        return {home for _, home in self._dates[bisect_left(self._dates, (from_ms - BEFORE_MS, "")) :]}
+
+    def _items(self, homes: Collection[str], from_ms: int, now_ms: int) -> list[Item]:
+        """Their cuts from that date on, in order."""
         ground, found = self._ground, dict[tuple[int, str], Item]()
-        homes = {home for _, home in self._dates[bisect_left(self._dates, (from_ms - BEFORE_MS, "")) :]}
         for home in homes:
             log = ground.logs[home]
             items = [of_silence(log, s, now_ms, ground.settings) for s in log.silences(from_ms - BEFORE_MS)]
             items += [of_outage(log, o) for o in log.outage_list() if o.start_ms >= from_ms]
             for item in items:
-                if item is not None and item.start_ms >= from_ms and item.start_ms <= now_ms:
+                if item is not None and from_ms <= item.start_ms <= now_ms:
                     found[item.start_ms, home] = item
         return [found[key] for key in sorted(found)]
 
@@ -105,7 +119,7 @@ class Cuts:
             counts = {}
             for left in window:
                 _count(counts, ground.groups[left.home], 1)
-        alone = [i for i in items if i.start_ms >= from_ms and (i.start_ms, i.home) not in used]
+        alone = [i for i in items if (i.start_ms, i.home) not in used]
         return found, alone
 
     def _passes_anywhere(self, item: Item, counts: dict[Element, int]) -> bool:
@@ -150,7 +164,7 @@ class Cuts:
         since_ms = starts[len(starts) // 2]
         ended = until(((i.end_ms, i.exact) for i in items), settings.recovering)
         kind: Kind = "platform" if cause.name == "delivery" else "line"
-        works = works_at(ground.topology, [i.home for i in items], since_ms)
+        works = ground.works([i.home for i in items], since_ms)
         known = sorted(i.known_ms for i in items)[: max(2, len(items) // 4)]
         return Incident(
             kind=kind,
@@ -224,7 +238,7 @@ def _own(ground: Ground, home: str, run: Sequence[Item], now_ms: int) -> Inciden
     return Incident(
         kind=kind,
         element=("home", home),
-        what="box" if kind == "box" else "home",
+        what="home",
         since_ms=since_ms,
         opened_ms=max(*(cut.known_ms for cut in run[: settings.loop_count]), since_ms + least_s * 1_000),
         until_ms=ended,
@@ -234,7 +248,7 @@ def _own(ground: Ground, home: str, run: Sequence[Item], now_ms: int) -> Inciden
         cause=cause.name,
         confidence="sure" if cause.complete else "probable",
         evidence=cause.said,
-        works=works_at(ground.topology, [home], since_ms),
+        works=ground.works([home], since_ms),
         reviewed=cause.complete and ended is not None,
     )
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from balise_collector.judge.cells import Cells
+from balise_collector.judge.cells import DAY_MIN, MINUTE_MS, Cells
 from balise_collector.judge.topology import HomeSite
 
 LINE_CLASSES = frozenset({"access.line", "access.wan", "unplaced"})
@@ -134,6 +134,40 @@ class HomeLog:
 
     def rate(self, rate: Rate) -> bool:
         return _add(self.rates, rate)
+
+    def told(self) -> dict[str, Any]:
+        """All but its minutes, in plain values."""
+        return {
+            "sessions": self.sessions,
+            "outages": self.outages,
+            "boots": self.boots,
+            "bad_tv": self.bad_tv,
+            "rates": self.rates,
+            "last": [self.last_tv, self.last_telephone, self.last_outage_ms, int(self.impaired)],
+            "bad_days": {name: sorted(days) for name, days in self.bad_days.items()},
+        }
+
+    def recall(self, told: dict[str, Any]) -> None:
+        """What `told` gave."""
+        self.sessions = [(int(ts), bool(online)) for ts, online in told["sessions"]]
+        self.outages = {id_: Outage(*values) for id_, values in told["outages"].items()}
+        self.boots = list(told["boots"])
+        self.bad_tv = [(int(ts), str(channel)) for ts, channel in told["bad_tv"]]
+        self.rates = [Rate(*values) for values in told["rates"]]
+        self.last_tv, self.last_telephone, self.last_outage_ms, impaired = told["last"]
+        self.impaired = bool(impaired)
+        self.bad_days = {name: set(days) for name, days in told["bad_days"].items()}
+        self._sorted = None
+
+    def forget(self, before_ms: int) -> None:
+        """What is older goes; of its sessions the last before stays, for it tells how that time began."""
+        self.cells.drop_before(before_ms // (DAY_MIN * MINUTE_MS))
+        self.sessions = self.sessions[max(0, bisect_left(self.sessions, (before_ms, False)) - 1) :]
+        self.outages = {id_: o for id_, o in self.outages.items() if (o.end_ms or o.told_ms) >= before_ms}
+        self.boots = self.boots[bisect_left(self.boots, before_ms) :]
+        self.bad_tv = self.bad_tv[bisect_left(self.bad_tv, (before_ms, "")) :]
+        self.rates = [rate for rate in self.rates if rate.ts_ms >= before_ms]
+        self._sorted = None
 
 
 def _rank(outage: Outage) -> tuple[bool, int, Outage]:

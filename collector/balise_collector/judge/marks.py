@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from balise_collector.judge import cells as c
@@ -18,6 +19,7 @@ NEVER = 2**62
 BUCKET_MIN = 10
 DAY_MS = DAY_MIN * MINUTE_MS
 BOOT_SLACK_MS = 300_000
+NEAR_MS = 5_400_000  # a radio is looked at so seldom, and speaks for the time around
 TELEPHONE = (("sip", c.SIP_BAD, c.SIP_OK), ("register", c.TEL_BAD, c.TEL_OK), ("call", c.CALL_BAD, c.CALL_OK))
 
 
@@ -34,6 +36,17 @@ class Channel:
         if page is None:
             page = self.good[minute // DAY_MIN] = array("H", bytes(2 * DAY_MIN))
         page[minute % DAY_MIN] = min(page[minute % DAY_MIN] + 1, 65_535)
+
+    def recall(self, samples: Iterable[tuple[int, str]]) -> None:
+        """Bad samples that were kept elsewhere."""
+        for ts_ms, home in samples:
+            self.bad.setdefault(ts_ms // DAY_MS, set()).add((ts_ms, home))
+
+    def forget(self, before_ms: int) -> None:
+        """Days before that date go."""
+        day = before_ms // DAY_MS
+        self.good = {d: page for d, page in self.good.items() if d >= day}
+        self.bad = {d: samples for d, samples in self.bad.items() if d >= day}
 
     def goods(self, from_min: int, to_min: int) -> int:
         """Good samples in these minutes, the last one excluded."""
@@ -81,6 +94,22 @@ class Marks:
             self.began.append((told.start_ms, log.id))
             self.line(told.start_ms)
 
+    def everything(self, log: HomeLog) -> None:
+        """All that a home's log holds is to be concluded from again."""
+        self.began += [(ts_ms, log.id) for ts_ms, online in log.sessions if not online]
+        self.began += [(o.start_ms, log.id) for o in log.outages.values() if o.place in CUT_CLASSES]
+        if log.outages:
+            self.outages[log.id] = 0
+        if log.rates:
+            self.rated[log.id] = 0
+        for name, days in log.bad_days.items():
+            for day in days:
+                self._run(log, name, day * DAY_MS, 0)
+        for day, page in log.cells.pages.items():
+            for at in range(DAY_MIN):
+                if page[at] & (c.LOSSY | c.SLOW_RTT):
+                    self.quality(log, (day * DAY_MIN + at) * MINUTE_MS)
+
     def session(self, log: HomeLog, ts_ms: int, online: bool) -> None:
         """A session began or ended: the silence that it ends, or begins, began there."""
         silence = log.silence_at(ts_ms - 1)
@@ -109,14 +138,14 @@ class Marks:
         self.lossy.setdefault(log.id, set()).add(bucket)
 
     def explained(self, log: HomeLog, ts_ms: int) -> None:
-        """Something explains what was bad in that minute: the service's samples are judged again."""
+        """Something explains what was bad around that minute: the service's samples are judged again."""
         minute = ts_ms // MINUTE_MS
         for name, days in log.bad_days.items():
             if minute // DAY_MIN in days:
-                self._run(log, name, ts_ms, 0)
-        at = bisect_left(log.bad_tv, (minute * MINUTE_MS, ""))
-        for bad_ms, channel in log.bad_tv[at : at + 4]:
-            if bad_ms // MINUTE_MS == minute:
+                self._run(log, name, ts_ms - NEAR_MS, 0)
+        at = bisect_left(log.bad_tv, (ts_ms - NEAR_MS, ""))
+        for bad_ms, channel in log.bad_tv[at : at + 40]:
+            if bad_ms <= ts_ms + NEAR_MS:
                 self.channels[channel] = min(bad_ms, self.channels.get(channel, NEVER))
 
     def rate(self, log: HomeLog, ts_ms: int) -> None:

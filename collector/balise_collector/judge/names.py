@@ -31,6 +31,15 @@ class Names:
         """Of an incident that is known."""
         return self._ids.get(key, key)
 
+    def told(self) -> dict[str, dict[str, str]]:
+        """All numbers, in plain values."""
+        return {"ids": self._ids, "parents": self.parents}
+
+    def recall(self, told: dict[str, dict[str, str]]) -> None:
+        """What `told` gave."""
+        self._ids, self.parents = dict(told["ids"]), dict(told["parents"])
+        self._taken = {*self._ids.values(), *self.parents}
+
     def follow(self, gone: Sequence[Incident], new: Sequence[Incident], known: Iterable[Incident]) -> None:
         """New ones take over the numbers of those that they were before."""
         left = [incident for incident in gone if incident.key in self._ids]
@@ -38,6 +47,7 @@ class Names:
         left = [incident for incident in left if incident.key not in same]
         for incident in sorted(new, key=lambda i: -len(i.spells)):
             if incident.key in self._ids:
+                self.parents.pop(self._ids[incident.key], None)
                 continue
             before = max(left, key=lambda old: _likeness(old, incident), default=None)
             if before is not None and _likeness(before, incident) > 0:
@@ -52,7 +62,7 @@ class Names:
     def _orphaned(self, left: Sequence[Incident], known: Sequence[Incident]) -> None:
         for incident in left:
             mother = max(known, key=lambda other: _likeness(incident, other), default=None)
-            number = self._ids.pop(incident.key)
+            number = self._ids[incident.key]  # kept: it may come back
             if mother is not None and _likeness(incident, mother) > 0:
                 self.parents[number] = self.id(mother.key)
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from balise_collector.judge import cells as c
 from balise_collector.judge.cells import MINUTE_MS
 from balise_collector.judge.ground import Ground
-from balise_collector.judge.incidents import Incident, Spell, reused, works_at
+from balise_collector.judge.incidents import Incident, Spell, reused
 from balise_collector.judge.log import HomeLog
 from balise_collector.judge.marks import BUCKET_MIN
 from balise_collector.judge.shared import Element, is_shared
@@ -126,7 +126,7 @@ class Quality:
             cause="congestion" if is_slow else "loss",
             confidence="sure",
             evidence=("most of its measured homes lose echoes or are slow in the same ten minutes",),
-            works=works_at(ground.topology, ground.members[element], since_ms),
+            works=ground.works(ground.members[element], since_ms),
             reviewed=True,
         )
 
@@ -158,7 +158,7 @@ class Quality:
                     measured=1,
                     cause="loss",
                     evidence=("its line loses echoes beyond the box, its neighbours' do not",),
-                    works=works_at(ground.topology, [home], since_ms),
+                    works=ground.works([home], since_ms),
                     reviewed=True,
                 )
             )

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from balise_collector.judge.cells import MINUTE_MS
 from balise_collector.judge.ground import Ground
 from balise_collector.judge.habits import civil
-from balise_collector.judge.incidents import Incident, Spell, reused, works_at
+from balise_collector.judge.incidents import Incident, Spell, reused
 from balise_collector.judge.log import HomeLog, Rate
 
 FLEET_MS = 3 * 3_600_000  # before and after a test, the others' tests are looked at
@@ -106,7 +106,7 @@ class Rating:
         return Incident(
             kind="slow",
             element=("home", home),
-            what=slow.cause,
+            what="home",
             since_ms=slow.start_ms,
             opened_ms=slow.known_ms,
             until_ms=end_ms,
@@ -115,7 +115,7 @@ class Rating:
             measured=1,
             cause=slow.cause,
             evidence=(f"its line is {words}, by its tests",),
-            works=works_at(ground.topology, [home], slow.start_ms),
+            works=ground.works([home], slow.start_ms),
             reviewed=slow.end_ms is not None,
         )
 

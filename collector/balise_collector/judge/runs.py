@@ -1,7 +1,7 @@
 """In which stretches of time was every sample of a service bad? From minutes to episodes.
 
 Rule 1: a bad sample that a cut, a lossy line or the probe's own radio explains is not the service's.
-Rule 2: a fault begins half way between the last good sample and the first bad one, and ends alike.
+Rule 2: a fault is known from its first bad sample to the next good one.
 """
 
 from __future__ import annotations
@@ -12,10 +12,18 @@ from dataclasses import dataclass
 from balise_collector.judge import cells as c
 from balise_collector.judge.cells import DAY_MIN, MINUTE_MS, Cells
 from balise_collector.judge.log import CUT_CLASSES, HomeLog
+from balise_collector.judge.quality import is_weak
 from balise_collector.judge.settings import Settings
 from balise_collector.judge.symptoms import Episode
 
-EXPLAINED = c.LINE_DOWN | c.LOSSY | c.RADIO_BAD
+NEAR_MIN = 3  # a sample of ten seconds stands beside the minutes around it
+
+
+def is_explained(log: HomeLog, minute: int) -> bool:
+    """What the line loses, or the probe's own radio, or a cut, is no service's fault."""
+    if any(log.cells.at(m) & c.LOSSY for m in range(minute - NEAR_MIN, minute + NEAR_MIN + 1)):
+        return True
+    return is_weak(log, minute) or is_cut(log, minute)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +64,7 @@ def episodes(log: HomeLog, name: str, minute: int, settings: Settings, skip: Ski
             _close(found, log.id, kind, run, last_ok, at, ttl)
             run, last_ok = [], at
             continue
-        if bits & EXPLAINED or skip(at) or is_cut(log, at):
+        if is_explained(log, at) or skip(at):
             continue
         if run and at - run[-1] > ttl:
             _close(found, log.id, kind, run, last_ok, None, ttl)
@@ -98,7 +106,14 @@ def _close(
 ) -> None:
     if len(run) < kind.least:
         return
-    start = run[0] if last_ok < 0 else max((last_ok + run[0] + 1) // 2, run[0] - ttl // 2)
-    end_ms = None if next_ok is None else min((run[-1] + next_ok + 1) // 2, run[-1] + ttl // 2) * MINUTE_MS
-    known_ms = (run[kind.least - 1] + 1) * MINUTE_MS
-    found.append(Episode(start_ms=start * MINUTE_MS, home=home, end_ms=end_ms, known_ms=known_ms))
+    end = run[-1] + ttl if next_ok is None else next_ok
+    found.append(
+        Episode(
+            start_ms=run[0] * MINUTE_MS,
+            home=home,
+            end_ms=None if next_ok is None else min(end, run[-1] + ttl) * MINUTE_MS,
+            known_ms=(run[kind.least - 1] + 1) * MINUTE_MS,
+            well_ms=(run[0] if last_ok < 0 else last_ok) * MINUTE_MS,
+            last_ms=run[-1] * MINUTE_MS,
+        )
+    )

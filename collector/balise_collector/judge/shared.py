@@ -61,11 +61,14 @@ def places(
     size: Mapping[Element, int],
     passes: Callable[[Element, int], bool],
     spared: float,
+    *,
+    large: bool = False,
 ) -> list[Place]:
     """The elements that explain the failing homes, the one that explains most first.
 
     ``groups``: what a home hangs on, smallest first; ``healthy``: measured homes of an element that are well;
-    ``size``: its expected homes; ``passes``: whether so many failing homes of it are more than chance.
+    ``size``: its expected homes; ``passes``: whether so many failing homes of it are more than chance; ``large``: of
+    equals the larger one.
     """
     left, found = set(failing), list[Place]()
     while left:
@@ -76,7 +79,10 @@ def places(
         candidates = [(element, homes) for element, homes in tally.items() if passes(element, len(homes))]
         if not candidates:
             break
-        place = _whole(candidates, healthy, size, spared) or _part(candidates, size)
+        order = {element: _order(size, element) for element, _ in candidates}
+        if large:
+            order = {element: (-number, -rank, code) for element, (number, rank, code) in order.items()}
+        place = _whole(candidates, healthy, order, spared) or _part(candidates, order)
         found.append(place)
         left -= set(place.homes)
     return found
@@ -89,7 +95,7 @@ def _order(size: Mapping[Element, int], element: Element) -> tuple[int, int, str
 def _whole(
     candidates: Sequence[tuple[Element, set[str]]],
     healthy: Callable[[Element], int],
-    size: Mapping[Element, int],
+    order: Mapping[Element, tuple[int, int, str]],
     spared: float,
 ) -> Place | None:
     """The element whose measured homes nearly all fail, and that explains most; the smaller of equals."""
@@ -100,15 +106,15 @@ def _whole(
             fitting.append((element, homes))
     if not fitting:
         return None
-    fitting.sort(key=lambda c: (-len(c[1]), *_order(size, c[0])))
+    fitting.sort(key=lambda c: (-len(c[1]), order[c[0]]))
     return _place(fitting, part=False)
 
 
-def _part(candidates: Sequence[tuple[Element, set[str]]], size: Mapping[Element, int]) -> Place:
+def _part(candidates: Sequence[tuple[Element, set[str]]], order: Mapping[Element, tuple[int, int, str]]) -> Place:
     """The smallest element that holds nearly as many of the failing as any does."""
     most = max(len(homes) for _, homes in candidates)
     holding = [c for c in candidates if len(c[1]) >= 0.9 * most]
-    holding.sort(key=lambda c: _order(size, c[0]))
+    holding.sort(key=lambda c: order[c[0]])
     return _place(holding, part=True)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from balise_collector.judge import cells as c
 from balise_collector.judge import facts
@@ -41,6 +42,20 @@ class Shown:
         self._due: dict[str, int] = {}
         self._stages: dict[str, tuple[Incident, Stage]] = {}
         self._live: set[str] = set()
+
+    def said(self) -> dict[str, list[list[Any]]]:
+        """What was last said of each home, in plain values."""
+        return {
+            home: [[*known, since] for known, since in zip(said, self._since[home], strict=True)]
+            for home, said in self._said.items()
+        }
+
+    def recall(self, told: dict[str, list[list[Any]]]) -> None:
+        """What `said` gave; of homes that are not expected any more nothing."""
+        for home, values in told.items():
+            if home in self._said:
+                self._said[home] = [(int(state), str(why)) for state, why, _ in values]
+                self._since[home] = [int(since) for *_, since in values]
 
     def changes(
         self,

@@ -15,12 +15,15 @@ from dataclasses import dataclass, replace
 from balise_collector.judge import cells as c
 from balise_collector.judge.cells import MINUTE_MS
 from balise_collector.judge.ground import Check, Ground
-from balise_collector.judge.incidents import Incident, Kind, Spell, reused, works_at
+from balise_collector.judge.incidents import Incident, Kind, Spell, reused
 from balise_collector.judge.log import HomeLog
 from balise_collector.judge.marks import NEVER
 from balise_collector.judge.shared import Element, Place, is_shared, places
 
 DAY_MIN = 1_440
+OF_THE_OPERATOR = frozenset({"dns", "upstream", "target", "registrar"})
+"""What all of its homes share: of two elements that explain the same, the larger one is nearer to it."""
+
 ALPHA = 1e-8  # a service fails alone far more seldom than a probe goes silent, and is looked at far less often
 
 
@@ -118,24 +121,29 @@ SYMPTOMS: tuple[Symptom, ...] = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Episode:
-    """A home has a symptom. ``end_ms`` None: it still has; ``known_ms``: when it could be known."""
+    """A home has a symptom. ``end_ms`` None: it still has; ``known_ms``: when it could be known. ``well_ms``: it was
+    well just before, ``last_ms``: and still bad then; where nobody looked, the same as start and end."""
 
     start_ms: int
     home: str
     end_ms: int | None
     known_ms: int
+    well_ms: int
+    last_ms: int
 
 
 class Shared:
     """One symptom: its episodes by home and in order, and what was concluded from them."""
 
-    __slots__ = ("_by_home", "_dates", "_from_ms", "_ground", "again_ms", "incidents", "symptom")
+    __slots__ = ("_by_home", "_dates", "_from_ms", "_ground", "_own", "_together", "again_ms", "incidents", "symptom")
 
     def __init__(self, ground: Ground, symptom: Symptom) -> None:
         self._ground, self.symptom = ground, symptom
         self._by_home: dict[str, list[Episode]] = {}
         self._dates: list[tuple[int, str]] = []
         self.incidents: list[Incident] = []
+        self._own: list[Incident] = []
+        self._together: list[Incident] = []
         self.again_ms: int | None = None  # by then more is known of where it is
         self._from_ms = NEVER
 
@@ -183,21 +191,30 @@ class Shared:
         window_ms = int(self.symptom.window_min * MINUTE_MS)
         from_ms -= window_ms
         while True:  # never from the middle of an incident, nor in the middle of its window
-            reaching = [i for i in self.incidents if _first(i) < from_ms <= _last(i) + 2 * window_ms]
+            reaching = [i for i in self._together if _first(i) < from_ms <= _last(i) + 2 * window_ms]
             if not reaching:
                 break
             from_ms = min(_first(i) for i in reaching) - window_ms
-        kept = [i for i in self.incidents if _first(i) < from_ms]
+        kept = [i for i in self._together if _first(i) < from_ms]
         used = {(s.home, s.start_ms) for i in kept for s in i.spells}
         at = bisect_left(self._dates, (from_ms - window_ms, ""))
         order = [e for ts_ms, home in self._dates[at:] if (e := self._episode(home, ts_ms)) is not None]
         fresh = [e for e in order if (e.home, e.start_ms) not in used]
         found, alone = self._scan(fresh, from_ms, now_ms)
-        shared, alone = self._absorbed([*kept, *found], alone)
-        own = [incident for e in alone if (incident := self._own(e)) is not None]
-        self.incidents = sorted(reused(self.incidents, [*shared, *own]), key=lambda i: i.since_ms)
-        ends = [_last(i) + window_ms for i in found if i.element[0] != "home"]
+        shared = self._absorbed([*kept, *found], alone)
+        self._conclude_own(shared, {e.home for e in order})
+        self._together = reused(self._together, shared)
+        self.incidents = sorted([*self._together, *self._own], key=lambda i: i.since_ms)
+        ends = [_last(i) + window_ms for i in found]
         self.again_ms = max((end for end in ends if end > now_ms), default=None)
+
+    def _conclude_own(self, shared: Sequence[Incident], homes: set[str]) -> None:
+        """Episodes of these homes that no shared incident explains."""
+        used = {(s.home, s.start_ms) for i in shared for s in i.spells if s.home in homes}
+        left = [e for home in sorted(homes) for e in self._by_home[home] if (e.home, e.start_ms) not in used]
+        others = [i for i in self._own if i.element[1] not in homes]
+        fresh = [incident for e in left if (incident := self._own_incident(e)) is not None]
+        self._own = reused(self._own, [*others, *fresh])
 
     def _episode(self, home: str, start_ms: int) -> Episode | None:
         return next((e for e in self._by_home.get(home, ()) if e.start_ms == start_ms), None)
@@ -205,7 +222,7 @@ class Shared:
     def watches(self, from_ms: int) -> int | None:
         """Since when an incident began whose place depends on samples of that date; None: no one's does."""
         window_ms = int(self.symptom.window_min * MINUTE_MS)
-        shared = [i for i in self.incidents if i.element[0] != "home" and _last(i) + 2 * window_ms >= from_ms]
+        shared = [i for i in self._together if _last(i) + 2 * window_ms >= from_ms]
         return min((_first(i) for i in shared if _first(i) - window_ms <= from_ms), default=None)
 
     def _scan(self, order: Sequence[Episode], from_ms: int, now_ms: int) -> tuple[list[Incident], list[Episode]]:
@@ -229,7 +246,7 @@ class Shared:
             for incident, taken in self._shared([*near, *after], now_ms):
                 found.append(incident)
                 used |= {(e.home, e.start_ms) for e in taken}
-        alone = [e for e in order if e.start_ms >= from_ms and (e.home, e.start_ms) not in used]
+        alone = [e for e in order if (e.home, e.start_ms) not in used]
         return found, alone
 
     def _passes(self, element: Element, k: int) -> bool:
@@ -252,7 +269,7 @@ class Shared:
         for episode in cluster:
             first.setdefault(episode.home, episode)
         starts = sorted(e.start_ms for e in first.values())
-        since_ms = starts[0] if symptom.sampled else starts[len(starts) // 2]
+        since_ms = starts[len(starts) // 20]
         is_well = self._is_well(since_ms, min(now_ms, starts[-1] + int(symptom.window_min * MINUTE_MS)))
         found = places(
             sorted(first),
@@ -261,6 +278,7 @@ class Shared:
             ground.size,
             self._passes,
             ground.settings.spared,
+            large=symptom.what in OF_THE_OPERATOR,
         )
         return [self._incident(place, first, is_well) for place in found]
 
@@ -276,12 +294,11 @@ class Shared:
     def _incident(self, place: Place, first: dict[str, Episode], is_well: Check) -> tuple[Incident, list[Episode]]:
         ground, symptom = self._ground, self.symptom
         taken = [first[home] for home in place.homes]
-        starts = sorted(e.start_ms for e in taken)
-        since_ms = starts[0] if symptom.sampled else starts[len(starts) // 2]
+        since_ms = _began(taken)
         ended = _ended(taken, 0.3 if symptom.sampled else ground.settings.recovering)
         known = sorted(e.known_ms for e in taken)[: max(3, len(taken) // 4)]
         scope = place.element[0]
-        spells = [Spell(home=e.home, start_ms=e.start_ms, end_ms=_earlier(e.end_ms, ended)) for e in taken]
+        spells = [Spell(home=e.home, start_ms=e.start_ms, end_ms=e.end_ms) for e in taken]
         if symptom.sampled and not place.part:
             others = [h for h in ground.members[place.element] if h not in first and not is_well(ground.logs[h])]
             spells += [
@@ -302,31 +319,25 @@ class Shared:
             cause=symptom.causes.get(scope, symptom.causes[""]),
             confidence="undecided" if place.rival is not None and symptom.kind != "tv" else "sure",
             evidence=(f"{symptom.name} failed in {len(taken)} of {ground.measured(place.element)} measured homes",),
-            works=works_at(ground.topology, place.homes, since_ms),
+            works=ground.works(place.homes, since_ms),
             reviewed=ended is not None,
         )
         return incident, taken
 
-    def _absorbed(
-        self, incidents: Sequence[Incident], alone: Sequence[Episode]
-    ) -> tuple[list[Incident], list[Episode]]:
-        shared, left = list(incidents), list[Episode]()
+    def _absorbed(self, incidents: Sequence[Incident], alone: Sequence[Episode]) -> list[Incident]:
+        """A home of an element that has the fault has it by that, also where it was seen later."""
+        shared = list(incidents)
         for episode in alone:
             at = next((n for n, i in enumerate(shared) if _explains(self._ground, i, episode)), None)
             if at is None:
-                left.append(episode)
                 continue
-            spell = Spell(
-                home=episode.home,
-                start_ms=episode.start_ms,
-                end_ms=_earlier(episode.end_ms, shared[at].until_ms),
-            )
             since_ms = shared[at].since_ms  # what was only taken of this home, it now says itself
             spells = [s for s in shared[at].spells if s.home != episode.home or s.start_ms != since_ms]
+            spell = Spell(home=episode.home, start_ms=episode.start_ms, end_ms=episode.end_ms)
             shared[at] = replace(shared[at], spells=(*spells, spell))
-        return shared, left
+        return shared
 
-    def _own(self, episode: Episode) -> Incident | None:
+    def _own_incident(self, episode: Episode) -> Incident | None:
         symptom, ground, end_ms = self.symptom, self._ground, episode.end_ms
         if symptom.own_min is None:
             return None
@@ -346,7 +357,7 @@ class Shared:
             cause=symptom.causes.get("home", symptom.causes[""]),
             confidence="probable",
             evidence=(f"{symptom.name} failed in this home, its neighbours' works",),
-            works=works_at(ground.topology, [episode.home], episode.start_ms),
+            works=ground.works([episode.home], episode.start_ms),
             reviewed=episode.end_ms is not None,
         )
 
@@ -359,17 +370,23 @@ def _last(incident: Incident) -> int:
     return max(s.start_ms for s in incident.spells)
 
 
-def _earlier(one: int | None, other: int | None) -> int | None:
-    ends = [end for end in (one, other) if end is not None]
-    return min(ends) if ends else None
+def _began(taken: Sequence[Episode]) -> int:
+    """Between the last time that somebody was still well and the first that somebody was not, a few odd ones apart."""
+    odd = len(taken) // 20
+    first_bad = sorted(e.start_ms for e in taken)[odd]
+    last_well = sorted(e.well_ms for e in taken)[-1 - odd]
+    return (first_bad + last_well) // 2 if last_well < first_bad else first_bad
 
 
 def _ended(taken: Sequence[Episode], share: float) -> int | None:
-    ends = sorted(e.end_ms for e in taken if e.end_ms is not None)
-    needed = max(1, -int(-len(taken) * share // 1))
-    if len(ends) < needed:
+    """Likewise, once so many have ended."""
+    ended = [e for e in taken if e.end_ms is not None]
+    if len(ended) < max(1, -int(-len(taken) * share // 1)):
         return None
-    return ends[len(ends) // 2]
+    odd = len(ended) // 20
+    first_well = sorted(e.end_ms for e in ended if e.end_ms is not None)[odd]
+    last_bad = sorted(e.last_ms for e in taken)[-1 - odd]
+    return (first_well + last_bad) // 2 if last_bad < first_well else first_well
 
 
 def _was_measured(ground: Ground, home: str, end_ms: int | None) -> bool:

@@ -1,0 +1,175 @@
+"""How does a journal row come to the judge, and a conclusion back into the journal?
+
+Rule 1: conclusions are appended in the transaction that moves the judge's cursor, so each is there once.
+Rule 2: while rows wait, the judge's clock is when they came; only with nothing left to read is it the machine's. So a
+backlog is judged as it would have been.
+Rule 3: its memory is saved every so often; after a start the rows since are taken again, without telling anybody twice.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from balise_collector.consumers import derived_point, points_of
+from balise_collector.journal import Journal
+from balise_collector.journal_rows import DerivedEntry, Entry
+from balise_collector.judge.judge import Judge
+from balise_collector.judge.rows import Derived, Row
+from balise_collector.judge.topology import Topology
+from balise_collector.judging import memory
+from balise_collector.judging.state import State
+
+log = logging.getLogger(__name__)
+
+NAME = "judge"
+FEEDS = ("journal", "derived")
+SAVE_MS = 600_000  # a start takes at most so much again, at 50,000 records a second
+REWRITE_MS = 300_000  # every expected home's facts, changed or not
+KEPT_DAYS = 35  # of minutes in memory: some 6 kB a home and day; history beyond is in the store
+_PLATFORM = "platform"
+
+Tell = Callable[[dict[str, Any], int], None]
+
+
+class JudgeConsumer:
+    """A `consumers.Consumer`. ``tell``: what becomes of each incident's row beside the journal (webhooks)."""
+
+    name = NAME
+    feeds: Sequence[str] = FEEDS
+
+    def __init__(
+        self,
+        journal: Journal,
+        state: State,
+        topology: Topology,
+        *,
+        tell: Tell = lambda _fields, _now_ms: None,
+        rewrite_ms: int = REWRITE_MS,
+    ) -> None:
+        self._journal, self._state, self._tell, self._rewrite_ms = journal, state, tell, rewrite_ms
+        self.judge = Judge(topology)
+        self._heard = 0
+        self._position = dict.fromkeys(FEEDS, 0)
+        self._saved_ms = self._rewritten_ms = 0
+        self._restore()
+
+    def cursor(self, feed: str) -> int:
+        """Where it reads on: what its memory holds, which may be before what the journal knows."""
+        return self._position[feed]
+
+    def take(self, feed: str, rows: Sequence[Entry] | Sequence[DerivedEntry], last_id: int) -> None:
+        """Takes them and says what changed."""
+        came_ms = 0
+        for row in rows:
+            if isinstance(row, Entry):
+                self.judge.take(_rows(row))
+                came_ms = max(came_ms, row.received_ms)
+            elif row.measurement == _PLATFORM:
+                self.judge.take(_platform(row))
+                came_ms = max(came_ms, row.ts_ms)
+        self._position[feed] = last_id
+        self._conclude(max(came_ms, self.judge.now_ms), {feed: last_id})
+
+    def tick(self, now_ms: int) -> None:
+        """With nothing left to read: time alone makes facts old, and opens what was held."""
+        if any(self._journal.last_id(feed) > self._position[feed] for feed in FEEDS):
+            return
+        self._conclude(now_ms, {})
+
+    def replant(self, topology: Topology) -> None:
+        """The directory changed."""
+        self.judge = self.judge.replanted(topology)
+
+    def save(self) -> None:
+        """Its memory, with the cursors that it is of."""
+        with self._state.transaction():
+            self._state.remember(memory.parts(self.judge))
+            self._state.note("journal", self._journal.name)
+            self._state.note("version", memory.VERSION)
+            self._state.note("heard", self._heard)
+            self._state.note("now_ms", self.judge.now_ms)
+            for feed in FEEDS:
+                self._state.note(feed, self._position[feed])
+        self._saved_ms = self.judge.now_ms
+
+    def _restore(self) -> None:
+        state = self._state
+        if (state.meta("journal"), state.meta("version")) != (self._journal.name, str(memory.VERSION)):
+            state.forget()
+            return
+        memory.restore(self.judge, state.memory())
+        self._position = {feed: int(state.meta(feed) or 0) for feed in FEEDS}
+        self._heard = int(state.meta("heard") or 0)
+        self.judge.advance(int(state.meta("now_ms") or 0))  # what it comes to was said before
+        self._saved_ms = self._rewritten_ms = self.judge.now_ms
+
+    def _conclude(self, now_ms: int, moved: dict[str, int]) -> None:
+        said = self._state.evidence(self._heard)
+        self.judge.hear(one for _, one in said)
+        self._heard = said[-1][0] if said else self._heard
+        derived = self.judge.advance(now_ms)
+        if now_ms - self._rewritten_ms >= self._rewrite_ms:
+            self._rewritten_ms = now_ms - now_ms % self._rewrite_ms
+            derived += list(self.judge.rewrite(self._rewritten_ms))
+        self._say(derived, now_ms, moved)
+        if now_ms - self._saved_ms >= SAVE_MS:
+            self.judge.forget(now_ms - KEPT_DAYS * 86_400_000)
+            self.save()
+
+    def _say(self, derived: Iterable[Derived], now_ms: int, moved: dict[str, int]) -> None:
+        """Into the journal, unless these rows were judged before: then it stands there already."""
+        known = {feed: self._journal.cursor(f"{NAME}:{feed}") for feed in moved}
+        fresh = not moved or any(id_ > known[feed] for feed, id_ in moved.items())
+        rows = list(derived) if fresh else []
+        if not rows and not any(id_ > known[feed] for feed, id_ in moved.items()):
+            return
+        with self._journal.transaction():
+            for row in rows:
+                self._journal.derive(row.measurement, row.tags, row.ts_ms, row.fields)
+            for feed, id_ in moved.items():
+                self._journal.move(f"{NAME}:{feed}", max(id_, known[feed]))
+        incidents = [row for row in rows if row.measurement == "incident"]
+        if incidents:
+            with self._state.transaction():
+                for row in incidents:
+                    fields = row.fields | {"kind": row.tags["kind"], "scope": row.tags["scope"]}
+                    fields["hit_homes"] = self.judge.hit(str(row.fields["id"]))
+                    self._state.tell(fields, now_ms)
+                    self._tell(fields, now_ms)
+
+
+def _rows(entry: Entry) -> list[Row]:
+    received_ms = entry.received_ms
+    return [
+        Row(
+            home=p.home,
+            building=p.building,
+            pon=p.pon,
+            probe=p.probe,
+            measurement=p.measurement,
+            target=p.target,
+            ts_ms=p.ts_ms,
+            received_ms=received_ms,
+            kind=p.kind,
+            reason=p.reason,
+            fields=p.fields,
+        )
+        for p in points_of(entry)
+    ]
+
+
+def _platform(entry: DerivedEntry) -> list[Row]:
+    return [
+        Row(
+            home="",
+            probe=p.probe,
+            measurement=p.measurement,
+            target=p.target,
+            ts_ms=p.ts_ms,
+            received_ms=p.ts_ms,
+            fields=p.fields,
+        )
+        for p in derived_point(entry)
+    ]
