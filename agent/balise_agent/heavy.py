@@ -11,6 +11,7 @@ Rule 3: bytes are on disk as spent before the first is sent.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import secrets
 import sqlite3
@@ -40,7 +41,7 @@ KINDS = ("throughput", "loaded")
 """Probes whose tests go by this gate."""
 
 TURN_S = 120.0  # a wall clock that is set, or a new day, is seen this soon; below `heavy_plan.LATE_S`
-SEED = "heavy_seed"
+SEED, RATIO = "heavy_seed", "gate_ratio"
 _COUNTS_AS_TAKEN = {"line_busy", "gate_unknown", "server_busy", "line_down"}  # another moment may be better
 
 
@@ -223,6 +224,7 @@ class Heavy:
             await self._count(day, test.probe, aborted=1)
             raise
         self._last_test_s = self._now_s()
+        await self._on_disk(partial(self._outbox.put, RATIO, json.dumps([round(part, 4) for part in self._use.ratio])))
         ran = 0 if _are_busy(records) else 1
         await self._count(day, test.probe, run=ran, bytes=_moved(records, test.shape, reserved) - reserved)
         verdict = Verdict(use="unknown", by=verdict.by) if self._use.lies else verdict
@@ -290,6 +292,9 @@ class Heavy:
         seed = self._outbox.get(SEED) or secrets.token_urlsafe(16)
         await self._on_disk(partial(self._outbox.put, SEED, seed))
         self._seed, self._ledger = seed, await self._on_disk(self._outbox.ledger)
+        if (ratio := self._outbox.get(RATIO)) is not None:
+            down, up = json.loads(ratio)
+            self._use.ratio = float(down), float(up)
 
     async def _follow_day(self, today: int) -> None:
         """Tells the day that is over, and begins this one."""

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 
 from balise_agent.budget import Contract
-from balise_agent.gate import EVERY_S, By, Reading, Use, Verdict, Watch
+from balise_agent.gate import EVERY_S, RATIOS, By, Reading, Use, Verdict, Watch
 from balise_agent.probes.box import Box, BoxSettings, own_bytes
 from balise_agent.probes.context import Context
 
@@ -21,12 +21,15 @@ MOST_SILENT = 4
 
 
 class LineUse:
-    """Of one home, as long as the agent runs. ``settings`` and ``contract``: those in force."""
+    """Of one home, as long as the agent runs. ``settings`` and ``contract``: those in force; ``ratio``: what the last
+    test taught of the box's counters, to be kept across restarts."""
 
     def __init__(self, context: Context, settings: Callable[[], BoxSettings], contract: Callable[[], Contract]) -> None:
         self._context, self._settings, self._contract = context, settings, contract
         self._box = context.box or Box()
         self._lies = False
+        self.ratio = RATIOS[1], RATIOS[1]
+        self._looked: Watch | None = None  # what the last look read: the watch goes on from there
 
     async def look(self) -> Verdict:
         """Whether somebody uses the line now; takes 2 s, up to 6 where no counter moves."""
@@ -49,16 +52,22 @@ class LineUse:
 
     async def until_busy(self) -> None:
         """While a test runs: returns when somebody else uses the line; never, where nothing tells."""
-        watch = Watch(contract=self._contract(), quality="wrong" if self._lies else "none")
-        while True:
-            reading = await self._reading(during=True)
-            if reading is not None:
-                watch.add(reading)
-                use = watch.during()
-                self._found(watch)
-                if use == "busy":
-                    return
-            await asyncio.sleep(EVERY_S)
+        watch = (self._settings().placement == "lan" and self._looked) or self._watch()
+        due_s = self._context.monotonic()
+        try:
+            while True:
+                reading = await self._reading(during=True)
+                if reading is not None:
+                    watch.add(reading)
+                    use = watch.during()
+                    self._found(watch)
+                    if use == "busy":
+                        return
+                due_s = max(due_s + EVERY_S, self._context.monotonic())
+                await asyncio.sleep(due_s - self._context.monotonic())
+        except asyncio.CancelledError:  # the test came to its end
+            self.ratio = watch.ratio
+            raise
 
     @property
     def lies(self) -> bool:
@@ -70,7 +79,7 @@ class LineUse:
 
     async def _counted(self) -> Use | None:
         """What counters say; None: there are none."""
-        watch = Watch(contract=self._contract(), quality="wrong" if self._lies else "none")
+        watch = self._looked = self._watch()
         silent = 0
         while silent < MOST_SILENT:
             reading = await self._reading(during=False)
@@ -83,6 +92,9 @@ class LineUse:
                     return use
             await asyncio.sleep(EVERY_S)
         return None
+
+    def _watch(self) -> Watch:
+        return Watch(contract=self._contract(), quality="wrong" if self._lies else "none", ratio=self.ratio)
 
     def _found(self, watch: Watch) -> None:
         if watch.quality != "none":

@@ -31,7 +31,7 @@ class Hint:
     def answered(self, at_ms: int, rtt_us: int) -> None:
         """An echo came back."""
         self._now.append((at_ms, rtt_us))
-        self._since_ms = at_ms if self._since_ms is None else self._since_ms
+        self._since_ms = at_ms if self._since_ms is None else min(self._since_ms, at_ms)
         hour = at_ms // HOUR_MS
         if not self._hours or self._hours[-1][0] != hour:
             self._hours.append((hour, Counter()))
