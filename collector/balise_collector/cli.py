@@ -20,6 +20,7 @@ from balise_collector.commands import (
     serve,
     status,
     target,
+    town,
 )
 
 app = typer.Typer(
@@ -33,6 +34,7 @@ for name, part in (
     ("probes", probes.app),
     ("broker", broker.app),
     ("dead-letters", dead_letters.app),
+    ("town", town.app),
     ("influx", influx.app),
     ("target", target.app),
     ("grafana", grafana.app),

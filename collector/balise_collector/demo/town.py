@@ -6,13 +6,13 @@ Rule 1: the demo starts a program for them and looks; what they say is the town'
 from __future__ import annotations
 
 import sys
-from importlib.resources import files
 from pathlib import Path
 
 from balise_collector import broker
 from balise_collector.broker import BrokerFiles
 from balise_collector.directory import Directory, sqlite_url
 from balise_collector.town.calendar import MINUTE_MS
+from balise_collector.town.script import shipped
 from balise_collector.trial import live
 from balise_collector.trial.inventory import inventory
 
@@ -22,7 +22,7 @@ SEED = "demo"
 def prepare(folder: Path, data: Path, where: BrokerFiles, homes: int, faults: Path | None, now_ms: int) -> Path:
     """Homes in the directory, credentials at the broker, and the file that the town's program reads."""
     start_ms = now_ms - now_ms % MINUTE_MS
-    script = faults or Path(str(files("balise_collector.town") / "scripts" / "demo.toml"))
+    script = faults or shipped("demo.toml")
     town = live.Settings(homes=homes, seed=SEED, start_ms=start_ms, script="", passwords={}).town()
     since_ms = start_ms - MINUTE_MS
     with Directory(sqlite_url(data)) as directory:

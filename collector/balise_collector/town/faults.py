@@ -272,7 +272,7 @@ KINDS: dict[str, Kind] = {
         meaning="a PON is full in the evening; ``strength`` 1: 60 % less rate, 60 ms more queue, 2 % loss",
         places=("pon",),
         effect=_congested,
-        hits=("internet",),
+        hits=("internet", "television"),
         shows="window",
         cause="congestion",
         hours=(96, 168),
@@ -293,7 +293,7 @@ KINDS: dict[str, Kind] = {
         meaning="a PON loses ``strength`` of its packets",
         places=("pon", "home"),
         effect=lambda c, f: replace(c, loss=c.loss + f.strength),
-        hits=("internet",),
+        hits=("internet", "television"),
         shows="window",
         cause="loss",
         hours=(2, 12),
@@ -451,6 +451,11 @@ KINDS: dict[str, Kind] = {
 """Every fault by its name in a script."""
 
 PLATFORM = frozenset({"broker_down", "collector_down", "influx_down"})
+
+
+def shows(fault: Fault, service: Service) -> Shows:
+    """Television is only sampled: what else shows each minute shows there at the next sample."""
+    return "tv" if service == "television" and fault.what.shows == "window" else fault.what.shows
 
 
 def condition(faults: tuple[Fault, ...]) -> Condition:

@@ -16,8 +16,23 @@ from balise_collector.town.topology import Town
 from balise_collector.town.truth import Truth, is_platform
 
 EARLY_MS, LATE_MS = 120_000, 900_000  # an incident's own begin may be off by so much
-WHOLE = frozenset({"core", "dns", "upstream", "target", "operator", "registrar", "head_end", "channel", "channels"})
-"""Elements that every home hangs on."""
+WHOLE = frozenset({"operator", "head_end", "district", "town"})
+"""Scopes that every home hangs on."""
+
+KINDS: Mapping[str, frozenset[str]] = {
+    "cut": frozenset({"line", "box", "silence", ""}),
+    "dns_down": frozenset({"dns"}),
+    "upstream_down": frozenset({"upstream", "line"}),
+    "target_down": frozenset({"target"}),
+    "rate": frozenset({"slow"}),
+    "tv": frozenset({"tv"}),
+    "window": frozenset({"loss", "slow", "tv"}),  # what loses packets disturbs television too
+    "register": frozenset({"telephone"}),
+    "call": frozenset({"telephone"}),
+    "registrar_down": frozenset({"telephone"}),
+    "power_cut": frozenset({"line", "silence", ""}),
+}
+"""Kinds of incident that may be of a fault: by its own kind, else by how it shows."""
 
 ELEMENTS: Mapping[str, frozenset[str]] = {
     "core_down": frozenset({"core", "operator"}),
@@ -93,6 +108,8 @@ def match(truth: Truth, notes: Notes, town: Town) -> Matches:
         if told.opened is None or told.settled.get("parent"):
             continue
         fault = _best(told, wanted, truth, town)
+        if fault is not None and told.is_withdrawn:
+            continue  # it was told better under another number
         if fault is not None:
             of_fault.setdefault(fault.number, []).append(told)
         elif not _is_of_some_home(told, truth, town):
@@ -103,36 +120,47 @@ def match(truth: Truth, notes: Notes, town: Town) -> Matches:
 
 
 def _match(fault: Fault, told: Sequence[Told], truth: Truth, town: Town) -> Match:
-    told = sorted(told, key=lambda t: (not place_is_right(fault, t.live, truth, town), t.opened or (0, {})))
+    told = sorted(told, key=lambda t: (not place_is_right(fault, t.live, truth, town), _opened_ms(t)))
     first = told[0]
     return Match(
         fault=fault,
         ids=tuple(t.id for t in told),
-        opened_ms=first.opened[0] if first.opened else first.rows[0][0],
+        opened_ms=_opened_ms(first),
         place_right=place_is_right(fault, first.live, truth, town),
         cause_right=str(first.settled.get("cause", "")) in CAUSES.get(fault.kind, frozenset()),
     )
 
 
+def _opened_ms(told: Told) -> int:
+    return told.opened[0] if told.opened else told.rows[0][0]
+
+
+def scope_of(row: Mapping[str, Any]) -> tuple[str, str]:
+    """Kind and code of the place that an incident was told of: its scope, where it has one beside its element."""
+    where, _, code = str(row.get("scope", "")).partition(".")
+    if where:
+        return where, code or str(row.get("code", ""))
+    return str(row.get("element", "")), str(row.get("code", ""))
+
+
 def homes_of(row: Mapping[str, Any], truth: Truth, town: Town) -> frozenset[str]:
-    """The probed homes of an incident's element."""
-    element, code = str(row.get("element", "")), str(row.get("code", ""))
-    if element in WHOLE:
+    """The probed homes of an incident's scope."""
+    where, code = scope_of(row)
+    if where in WHOLE or any(where in names for names in ELEMENTS.values()):
         return truth.probed
-    place = f"{element}:{code}"
+    place = f"{where}:{code}"
     return frozenset(h.id for h in town.at(place) if h.probe) if place in town.members else frozenset()
 
 
 def place_is_right(fault: Fault, row: Mapping[str, Any], truth: Truth, town: Town) -> bool:
     """Its own element, or one with the same probed homes."""
-    element, code = str(row.get("element", "")), str(row.get("code", ""))
-    where, _, which = fault.place.partition(":")
-    if fault.kind in ELEMENTS:
-        fits = element in ELEMENTS[fault.kind]
-        return fits and (element != "channel" or code in fault.channels)
-    if where == "branch":
-        return element == "branch" or (element == "pon" and code == which.partition(".")[0] and bool(row.get("part")))
-    if element == where and code == which:
+    where, code = scope_of(row)
+    wanted, _, which = fault.place.partition(":")
+    if fault.kind in ELEMENTS and where in WHOLE | ELEMENTS[fault.kind]:
+        return str(row.get("element", "")) in ELEMENTS[fault.kind]
+    if wanted == "branch":
+        return where == "branch" or (where == "pon" and code == which.partition(".")[0] and bool(row.get("part")))
+    if (where, code) == (wanted, which):
         return True
     return homes_of(row, truth, town) == truth.members[fault.number] and not row.get("part")
 
@@ -157,6 +185,9 @@ def _touches(row: Mapping[str, Any], fault: Fault, truth: Truth, town: Town) -> 
     ours = str(row.get("element", "")) == "platform"
     if ours or is_platform(fault):
         return ours and (is_platform(fault) or fault.kind == "late_delivery")
+    allowed = KINDS.get(fault.kind) or KINDS[fault.what.shows]
+    if "kind" in row and row["kind"] not in allowed:
+        return False
     return bool(homes_of(row, truth, town) & truth.members[fault.number])
 
 
@@ -164,7 +195,7 @@ def _is_of_some_home(told: Told, truth: Truth, town: Town) -> bool:
     """One home's incident may be of its daily life; it is nobody's fault, and it was there."""
     row = told.settled
     homes = homes_of(row, truth, town)
-    if str(row.get("element", "")) != "home" or len(homes) != 1:
+    if scope_of(row)[0] != "home":
         return False
     since_ms, until_ms = int(row.get("since_ms", 0)), int(row.get("until_ms") or truth.bounds[1])
     return any(

@@ -38,6 +38,11 @@ class Told:
         return last[-1] if last else self.rows[-1][1]
 
     @property
+    def is_withdrawn(self) -> bool:
+        """It was taken back."""
+        return self.rows[-1][1].get("cause") == "withdrawn"
+
+    @property
     def settled(self) -> dict[str, Any]:
         """As it stands now."""
         return self.rows[-1][1]

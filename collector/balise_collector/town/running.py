@@ -99,7 +99,9 @@ def _hand_over(delivery: Delivery, judge: Judging, found: Run) -> None:
 
 
 def _note(said: Said, found: Run, paged: set[str], now_ms: int) -> None:
-    found.notes.take(said.measurement, said.tags, said.fields, now_ms)
+    """A state of an earlier date corrects the history, and was shown to nobody."""
+    if said.measurement != "home_state" or said.ts_ms >= now_ms:
+        found.notes.take(said.measurement, said.tags, said.fields, now_ms)
     if said.measurement == "incident" and said.fields.get("paged"):
         paged.add(str(said.fields["id"]))
 

@@ -13,6 +13,7 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,11 @@ def read(path: Path) -> Script:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
         raise ScriptError(f"{path}: {exc}") from exc
     return parse(raw, str(path))
+
+
+def shipped(name: str) -> Path:
+    """One of the examples beside this file."""
+    return Path(str(files("balise_collector.town") / "scripts" / name))
 
 
 def parse(raw: Mapping[str, Any], name: str) -> Script:

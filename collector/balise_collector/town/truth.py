@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from balise_collector.town import calendar, plan, spans
-from balise_collector.town.faults import PLATFORM, Fault, Service
+from balise_collector.town.faults import PLATFORM, Fault, Service, Shows, shows
 from balise_collector.town.probe import Probe
 from balise_collector.town.spans import Span
 from balise_collector.town.stream import Stream
@@ -72,7 +72,9 @@ def _row(fault: Fault) -> dict[str, object]:
 
 def tell(stream: Stream) -> Truth:
     """The whole log of a run; the same for any judge, and for none."""
-    together = {fault.number: _is_together(fault, stream) for fault in stream.faults if fault.kind == "power_cut"}
+    together = {
+        fault.number: _is_together(fault, stream) for fault in stream.faults if fault.what.shows in ("cut", "never")
+    }
     broken: list[Broken] = []
     for line in stream.lines:
         if line.home.probe:
@@ -94,20 +96,19 @@ def tell(stream: Stream) -> Truth:
 
 
 def _broken(fault: Fault, line: Timeline, probe: Probe, stream: Stream, together: bool) -> Iterator[Broken]:
-    there = _there(fault, line, stream)
-    for start, end in there:
-        if fault.what.shows == "never":
-            fell = together and spans.covers(line.watched, start - 1) is not None
-            back = spans.after(line.watched, end)
-            knowable = [(start, end)] if fell else []
-            until = min(stream.bounds[1], back[0] + MINUTE_MS if back else stream.bounds[1])
-            blurred = [(end, until)] if fell else [(start, until)]
-        else:
-            seen, over = _seen(fault, probe, start, end, stream.bounds)
-            watched = spans.cut(line.watched, [(seen, end)]) if seen < end else []
-            knowable = watched
-            blurred = spans.without([(start, max(end, over))], watched)
+    delivered = _delivered(line, stream.bounds)
+    for start, end in _there(fault, line, stream):
+        fell = together and spans.covers(line.watched, start - 1) is not None
         for service in fault.what.hits:
+            if fault.what.shows == "never":
+                back = spans.after(line.watched, end)
+                over = back[0] + MINUTE_MS if back else stream.bounds[1]
+                knowable = [(start, end)] if fell else []
+            else:
+                seen, over = _seen(shows(fault, service), fault, probe, (start, end), stream.bounds)
+                knowable = spans.cut(delivered, [(seen, end)]) if seen < end else []
+                knowable = [(start, end)] if fell else knowable
+            blurred = spans.without([(start, min(max(end, over), stream.bounds[1]))], knowable)
             yield Broken(
                 fault=fault,
                 home=line.home,
@@ -116,6 +117,12 @@ def _broken(fault: Fault, line: Timeline, probe: Probe, stream: Stream, together
                 knowable=tuple(knowable),
                 blurred=tuple(blurred),
             )
+
+
+def _delivered(line: Timeline, bounds: Span) -> list[Span]:
+    """When an agent watched, as far as its records came before the run was over."""
+    last = line.open[-1][1] if line.open else bounds[0]
+    return spans.cut(line.watched, [(bounds[0], last if last < bounds[1] else bounds[1])])
 
 
 def _there(fault: Fault, line: Timeline, stream: Stream) -> list[Span]:
@@ -128,28 +135,28 @@ def _there(fault: Fault, line: Timeline, stream: Stream) -> list[Span]:
     )
 
 
-def _seen(fault: Fault, probe: Probe, start: int, end: int, bounds: Span) -> Span:
+def _seen(how: Shows, fault: Fault, probe: Probe, span: Span, bounds: Span) -> Span:
     """From when the home's own records show it, and from when they show that it is over."""
-    shows = fault.what.shows
-    if shows == "cut":  # by echoes, to a second
+    start, end = span
+    if how == "cut":  # by echoes, to a second
         return start, end
-    if shows in ("window", "link"):
+    if how in ("window", "link"):
         return start + MINUTE_MS, end + MINUTE_MS  # a window that straddles an end is both
-    return _next(fault, probe, start, end) or end, _next(fault, probe, end, bounds[1]) or bounds[1]
+    return _next(how, fault, probe, start, end) or end, _next(how, fault, probe, end, bounds[1]) or bounds[1]
 
 
-def _next(fault: Fault, probe: Probe, from_ms: int, to_ms: int) -> int | None:
+def _next(how: Shows, fault: Fault, probe: Probe, from_ms: int, to_ms: int) -> int | None:
     """When the first measurement that it would show in is over."""
     first, last = -(-from_ms // MINUTE_MS), to_ms // MINUTE_MS
     for minute in range(first, last):
-        if _measures(fault, probe, minute) and spans.covers(probe.line.watched, minute * MINUTE_MS - 1):
+        if _measures(how, fault, probe, minute) and spans.covers(probe.line.watched, minute * MINUTE_MS - 1):
             return (minute + 1) * MINUTE_MS
     return None
 
 
-def _measures(fault: Fault, probe: Probe, minute: int) -> bool:
+def _measures(how: Shows, fault: Fault, probe: Probe, minute: int) -> bool:
     home = probe.home
-    match fault.what.shows:
+    match how:
         case "rate":
             tests = probe.tests(minute)
             return ("loaded" in tests) if fault.kind == "bufferbloat" else any(t != "loaded" for t in tests)
@@ -166,7 +173,7 @@ def _is_together(fault: Fault, stream: Stream) -> bool:
     homes = [stream.lines[home.number] for home in stream.town.at(fault.place) if home.probe]
     silent = [line for line in homes if spans.covers(line.watched, fault.start_ms - 1)]
     expected = sum(_stray(line.home, fault.start_ms) for line in silent)
-    return bool(silent) and _tail(len(silent), expected) < CHANCE
+    return len(silent) > 1 and _tail(len(silent), expected) < CHANCE
 
 
 def _stray(home: Home, at_ms: int) -> float:

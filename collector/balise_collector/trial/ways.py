@@ -1,0 +1,154 @@
+"""How does a town come before the judge: rows handed over as they are made, or by messages, journal and consumers?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any, cast
+
+from balise_collector.consumers import Consumer, StoreConsumer, derived_point, points_of
+from balise_collector.journal import Journal
+from balise_collector.journal_rows import DerivedEntry, Entry
+from balise_collector.judge.judge import Judge
+from balise_collector.judge.rows import Derived, Row
+from balise_collector.judge.topology import HomeSite, Topology, Work
+from balise_collector.store import Point
+from balise_collector.store.chunks import open_store
+from balise_collector.town.faults import Fault
+from balise_collector.town.notes import Key
+from balise_collector.town.running import Run, run
+from balise_collector.town.spans import Span, union
+from balise_collector.town.stream import Delivery, Stream
+from balise_collector.town.topology import OPERATOR, Town
+from balise_collector.trial.filling import Filling
+from balise_collector.trial.full import Full
+
+REWRITE_MS = 300_000
+FAULTY = (1, 2)
+HEAD_END = "HE1"
+SERVICES = ("internet", "television", "telephone", "probe")
+
+
+class Direct:
+    """`Judging` over a judge. The stream must be made with ``make=Row``. ``filling``: all of it goes there too, with
+    every home's facts each five minutes, as the collector writes them."""
+
+    def __init__(self, judge: Judge, filling: Filling | None = None) -> None:
+        self.judge, self._filling = judge, filling
+
+    def take(self, delivery: Delivery) -> None:
+        """Its rows."""
+        self.judge.take(cast("list[Row]", delivery.points))
+        if self._filling is not None:
+            self._filling.add(delivery.points)
+
+    def beat(self, points: Sequence[Point]) -> None:
+        """The platform's."""
+        self.judge.take(cast("Sequence[Row]", points))
+
+    def tick(self, now_ms: int) -> Iterable[Derived]:
+        """What is concluded."""
+        said = self.judge.advance(now_ms)
+        if self._filling is not None:
+            rewritten = self.judge.rewrite(now_ms) if now_ms % REWRITE_MS == 0 else ()
+            for one in (*said, *rewritten):
+                self._filling.derived(one)
+        return said
+
+
+class Behind:
+    """A judge behind a journal: rows as the journal has them, conclusions into its derived rows. Its state ends with
+    the run, so its cursor need not outlive it."""
+
+    name = "judge"
+    feeds = ("journal", "derived")
+
+    def __init__(self, journal: Journal, judge: Judge) -> None:
+        self._journal, self.judge = journal, judge
+        self._cursors = dict.fromkeys(self.feeds, 0)
+
+    def cursor(self, feed: str) -> int:
+        """The last id taken."""
+        return self._cursors[feed]
+
+    def take(self, feed: str, rows: Sequence[Entry] | Sequence[DerivedEntry], last_id: int) -> None:
+        """As rows."""
+        for row in rows:
+            points = points_of(row) if isinstance(row, Entry) else _platform(row)
+            received_ms = row.received_ms if isinstance(row, Entry) else row.ts_ms
+            self.judge.take([_row(point, received_ms) for point in points])
+        self._cursors[feed] = last_id
+
+    def tick(self, now_ms: int) -> None:
+        """What is concluded by now."""
+        said = self.judge.advance(now_ms)
+        if said:
+            with self._journal.transaction():
+                for one in said:
+                    self._journal.derive(one.measurement, one.tags, one.ts_ms, one.fields)
+
+
+def _platform(row: DerivedEntry) -> list[Point]:
+    """Only the platform's own minutes: it does not read what it said itself."""
+    return derived_point(row) if row.measurement == "platform" else []
+
+
+def _row(point: Point, received_ms: int) -> Row:
+    return Row(received_ms=received_ms, **{name: getattr(point, name) for name in Point.__struct_fields__})
+
+
+def through_journal(
+    town: Town, stream: Stream, folder: Path, judge: Judge, progress: Callable[[int, Run], None]
+) -> Run:
+    """The run by the long way."""
+    store = open_store(folder / "store")
+
+    def behind(journal: Journal) -> list[Consumer]:
+        return [StoreConsumer(store=store, journal=journal.name), Behind(journal, judge)]
+
+    with closing(store), closing(Full(town, folder, behind)) as full:
+        return run(stream, full, progress=progress)
+
+
+def topology(town: Town, faults: Sequence[Fault]) -> Topology:
+    """What the operator's directory would say of the town; of works, only those that are declared."""
+    return Topology(
+        homes={
+            home.id: HomeSite(
+                building=home.building,
+                pon=home.pon,
+                card=home.card,
+                olt=home.olt,
+                head_end=HEAD_END,
+                operator=OPERATOR,
+                down_bps=home.down_bps,
+                up_bps=home.up_bps,
+                probe=home.probe,
+            )
+            for home in town.homes
+        },
+        works=tuple(_works(fault) for fault in faults if fault.declared),
+    )
+
+
+def _works(fault: Fault) -> Work:
+    where, _, code = fault.place.partition(":")
+    scope: Any = "pon" if where == "branch" else where
+    return Work(
+        code=f"W{fault.number}",
+        scope=scope,
+        scope_code=code.partition(".")[0] if where == "branch" else code,
+        from_ms=fault.start_ms,
+        until_ms=fault.end_ms,
+    )
+
+
+def settled(judge: Judge, town: Town, bounds: Span) -> dict[Key, list[Span]]:
+    """When the history says in the end that a service did not work."""
+    found: dict[Key, list[Span]] = {}
+    for home in town.homes:
+        for service in SERVICES:
+            spans = judge.timeline(home.id, service, *bounds)  # type: ignore[arg-type]
+            found[home.id, service] = union((span.start_ms, span.end_ms) for span in spans if span.state in FAULTY)
+    return found
