@@ -133,7 +133,7 @@ class World:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    made = World(tmp_path_factory.mktemp("world"), homes=7)
+    made = World(tmp_path_factory.mktemp("world"), homes=8)
     yield made
     made.programs.end_all()
 
@@ -260,6 +260,23 @@ def test_the_line_is_watched_and_a_killed_agent_goes_on_with_what_it_knew(world:
     until(lambda: len(world.stored(agent, "alive")) == 2, "it watches again")
     world.end(agent)
     assert '"answered":["' in kept.read_text()
+
+
+def test_a_test_that_the_gate_refuses_is_told_to_who_asked_and_stored_nowhere(world: World) -> None:
+    agent = world.agent()
+    world.set_fleet('[[targets.throughput]]\nlabel = "op"\nurl = "http://127.0.0.1:1"\n')
+    until(lambda: (found := good_config(agent)) is not None and found.targets, "the target's proof")
+    words = ["command", agent.probe, "test", "--args", '{"probe": "throughput"}', "--wait", "60"]
+    command = [sys.executable, "-m", "balise_collector.entry", *words, "--data", str(world.programs.data)]
+    asked = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+    assert (asked.returncode, asked.stderr.strip()) == (3, "refused: gate_unknown")  # nothing says how the line is used
+    before = len(world.stored(agent, "host"))
+    until(lambda: len(world.stored(agent, "host")) > before + 1, "what was said after it")
+    assert world.states(agent, asked.stdout.strip()) == []
+    with closing(sqlite3.connect(f"file:{agent.outbox}?mode=ro", uri=True)) as db:
+        assert "gate_unknown" in " ".join(text for (text,) in db.execute("SELECT v FROM budget"))
+    world.set_fleet("")
+    world.end(agent)
 
 
 def test_sigterm_and_kills_lose_nothing_and_the_next_start_goes_on(world: World) -> None:

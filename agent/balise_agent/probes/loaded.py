@@ -2,7 +2,7 @@
 
 50 echoes a second during four TCP streams under cubic, each way: BBR would keep the queue short and hide it.
 
-Rule 1: it fills the line, as `throughput` does: it runs by command, by `balise-agent once`, and behind a full test.
+Rule 1: it fills the line, as `throughput` does: when it may is `heavy`'s to say.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Four TCP streams under BBR against `balise target`, in a process of its own (`net/throughput`).
 
-Rule 1: a test fills the line. The agent's plan never starts one: it runs by command, or by `balise-agent once`.
+Rule 1: a test fills the line. When it may is `heavy`'s to say; `balise-agent once` runs it by hand.
 Rule 2: address families and roles of targets are series of their own, never mixed.
 """
 
@@ -55,7 +55,7 @@ class ThroughputSettings:
 
     @property
     def enabled(self) -> bool:
-        """Never by an interval of its own: it would not ask whether the line is in use."""
+        """Never by an interval of its own: `heavy` asks first whether the line is in use."""
         return False
 
     @property
