@@ -72,16 +72,21 @@ def cost(shape: str, contract: Contract) -> int:
     return round(((contract.down_bps or 0.0) + (contract.up_bps or 0.0)) * seconds / 8)
 
 
-def bounds(contract: Contract, day_bytes: int | None = None, month_bytes: int | None = None) -> Bounds:
-    """What a home's tests may move; ``day_bytes`` and ``month_bytes``: what the operator set instead."""
+def bounds(contract: Contract, day_bytes: int | None = None, month_bytes: int | None = None, times: int = 1) -> Bounds:
+    """What a home's tests may move; ``day_bytes`` and ``month_bytes``: what the operator set instead; ``times``: a test
+    fills the line so often, once a target."""
     if contract.down_bps is None and contract.up_bps is None:
         usual = Bounds(day_bytes=UNKNOWN_DAY, month_bytes=UNKNOWN_MONTH)
     else:
         day = LIGHTS_A_DAY * cost("light", contract) + LOADED_A_DAY * cost("loaded", contract)
         full = cost("full", contract) if may_be_full(contract) else 0
         month = MONTH_DAYS * day + full * MONTH_DAYS / 7
-        usual = Bounds(day_bytes=round(TIMES_THE_PLAN * (day + full)), month_bytes=round(TIMES_THE_PLAN * month))
-    return Bounds(day_bytes=day_bytes or usual.day_bytes, month_bytes=month_bytes or usual.month_bytes)
+        most = TIMES_THE_PLAN * times
+        usual = Bounds(day_bytes=round(most * (day + full)), month_bytes=round(most * month))
+    return Bounds(
+        day_bytes=usual.day_bytes if day_bytes is None else day_bytes,
+        month_bytes=usual.month_bytes if month_bytes is None else month_bytes,
+    )
 
 
 def may_be_full(contract: Contract) -> bool:
