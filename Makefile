@@ -8,10 +8,10 @@ SPECS := tests/contract/node_modules/.package-lock.json tests/collector/grafana/
 export PATH := $(PATH):/usr/sbin:/sbin
 export PYTHON
 
-.PHONY: help setup demo test bench chaos powercut lint lock clean system-demo system-test
+.PHONY: help setup demo test bench chaos powercut lint lock clean system-demo system-test town-month
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 setup: system-test $(VENV)/.project ## Debian packages and the virtual environment, for all that follows
 
@@ -29,6 +29,9 @@ chaos: setup ## kill -9 any part 500 times: nothing lost, nothing twice
 
 powercut: setup ## disks as a power cut leaves them: nothing lost that was promised
 	$(BIN)/python -m tests.faults.powercut $(ARGS)
+
+town-month: $(VENV)/.project ## 1,000 simulated homes for 30 days with 60 faults: how right is the judge?
+	$(BIN)/balise town run --homes 1000 --days 30 --faults collector/balise_collector/town/scripts/month.toml $(ARGS)
 
 lint: $(VENV)/.project ## ruff and mypy
 	$(BIN)/ruff check

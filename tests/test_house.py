@@ -54,7 +54,7 @@ def test_a_probe_a_server_and_a_developer_run_the_same_versions() -> None:
 )
 def test_every_make_target_that_a_page_names_exists(page: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    named = set(re.findall(r"(?:`|^ *\$? *)make ([a-z]+)", (ROOT / page).read_text(), re.MULTILINE))
+    named = set(re.findall(r"(?:`|^ *\$? *)make ([a-z-]+)", (ROOT / page).read_text(), re.MULTILINE))
     assert named <= targets
 
 
