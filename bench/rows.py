@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench import card, ground, home, ingest, latency, ping_bias, store
+from bench import card, ground, home, ingest, latency, ping_bias, store, voice
 from bench.table import Row
 
 PROBES = 1_000
@@ -177,6 +177,12 @@ def ping_rows(runs: Runs) -> Iterator[Row]:
         )
 
 
+def voice_rows(runs: Runs) -> Iterator[Row]:
+    """The telephone's times and ratings."""
+    with scratch() as folder:
+        yield from voice.voice_rows(runs, folder)
+
+
 ROWS: dict[str, Callable[[Runs], Iterator[Row]]] = {
     "ingest": ingest_rows,
     "latency": latency_rows,
@@ -184,6 +190,7 @@ ROWS: dict[str, Callable[[Runs], Iterator[Row]]] = {
     "home": home_rows,
     "ping": ping_rows,
     "card": card_rows,
+    "voice": voice_rows,
 }
 
 

@@ -1,7 +1,7 @@
 """How do SIP messages come and go: over one UDP socket, or one TCP connection?
 
 Rule 1: what waits is bounded; what is no message is passed over, and costs nothing that stays.
-Rule 2: an arrival's time is the kernel's where it gives one: a loop that is late to read costs nothing.
+Rule 2: times are the kernel's where it gives them: a loop that is late to read, a long system call, cost nothing.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from balise_agent.net.sip.message import MAX_BYTES, Message, frame, parse
 CONNECT_TIMEOUT_S = 8.0  # as `voice`'s own timeout
 
 _MOST_WAITING = 256
+_MOST_SENT = 8  # requests whose departure is awaited
 _ANCILLARY_BYTES = 512
 _AT_ONCE = 64
 _OLDEST_STAMP_S = 0.05  # an older one says that wall time was set meanwhile
@@ -47,6 +48,9 @@ class Channel(Protocol):
     def send(self, data: bytes, to: Address, port: int) -> None:
         """OSError: it cannot."""
 
+    def left_s(self, data: bytes) -> float | None:
+        """When those bytes left last, by the kernel; None: it did not say."""
+
     def close(self) -> None:
         """Nothing comes in any more."""
 
@@ -60,10 +64,9 @@ class UdpChannel:
     def __init__(self, peer: Address, port: int, clock: Callable[[], float]) -> None:
         self._clock = clock
         self.inbox: asyncio.Queue[Arrived] = asyncio.Queue(_MOST_WAITING)
-        self._sock = datagram.ask_for_errors(socket.socket(peer.family, socket.SOCK_DGRAM))
+        self._sent: dict[bytes, tuple[datagram.Sent, float | None]] = {}
+        self._sock = datagram.prepare(socket.socket(peer.family, socket.SOCK_DGRAM))
         try:
-            self._sock.setblocking(False)
-            self._sock.setsockopt(socket.SOL_SOCKET, datagram.SO_TIMESTAMPNS, 1)
             self._sock.bind((own_address(peer, port), 0))
         except OSError:
             self._sock.close()
@@ -73,7 +76,12 @@ class UdpChannel:
         self._loop.add_reader(self._sock, self._readable)
 
     def send(self, data: bytes, to: Address, port: int) -> None:
-        datagram.send(self._sock, data, to.at(port))
+        self._sent[data] = (datagram.send(self._sock, data, to.at(port)), None)
+        while len(self._sent) > _MOST_SENT:
+            del self._sent[next(iter(self._sent))]
+
+    def left_s(self, data: bytes) -> float | None:
+        return self._sent[data][1] if data in self._sent else None
 
     def close(self) -> None:
         self._loop.remove_reader(self._sock)
@@ -94,6 +102,15 @@ class UdpChannel:
             if isinstance(report, datagram.Refusal):
                 reason = datagram.refusal_reason(report.family, report.type, report.code)
                 _put(self.inbox, Arrived(fault=reason, source=report.destination))
+            else:
+                self._departed(report)
+
+    def _departed(self, report: datagram.Departure) -> None:
+        for data, (sent, _) in self._sent.items():
+            after_s = (report.stamp_ns - sent.wall_ns) / 1e9
+            if 0 <= after_s < _OLDEST_STAMP_S and report.frame.endswith(data):
+                self._sent[data] = (sent, sent.mono_ns / 1e9 + after_s)
+                return
 
     def _came_s(self, ancillary: datagram.Ancillary) -> float:
         stamp, now_s = datagram.stamp_ns(ancillary), self._clock()
@@ -125,6 +142,9 @@ class TcpChannel:
         if self._writer.is_closing():
             raise ConnectionResetError
         self._writer.write(data)
+
+    def left_s(self, data: bytes) -> float | None:  # noqa: ARG002 - of a stream nobody says
+        return None
 
     def close(self) -> None:
         self._reading.cancel()

@@ -233,8 +233,9 @@ class _Asking:
             due = transaction.due(agent.clock())
             if due == "timeout":
                 return replace(self._found, reason="sip_timeout")
-            if due == "send" and (reason := self._send()) is not None:
-                return replace(self._found, reason=reason)
+            if due == "send":
+                # The last that the loop does before it sleeps: our own work is in no round trip.
+                asyncio.get_running_loop().call_soon(self._send)
             arrived = await self._next(transaction.next_s)
             if arrived is None:
                 continue
@@ -251,16 +252,17 @@ class _Asking:
                 self._refused(message)
                 return message
 
-    def _send(self) -> str | None:
+    def _send(self) -> None:
         sent_s = self._agent.clock()
         try:
             self._agent.channel.send(self._data, self._peer, self._port)
         except OSError as exc:
-            return "closed_early" if isinstance(exc, ConnectionError) else send_reason(exc)
+            reason = "closed_early" if isinstance(exc, ConnectionError) else send_reason(exc)
+            self._arrivals.put_nowait(Arrived(fault=reason))
+            return
         count = self._found.transmissions
         begun = {} if count else {"first_s": sent_s, "sent_s": sent_s}
         self._found = replace(self._found, transmissions=count + 1, last_s=sent_s, **begun)  # type: ignore[arg-type]
-        return None
 
     async def _next(self, until_s: float) -> Arrived | None:
         try:
@@ -278,6 +280,10 @@ class _Asking:
             self._found = replace(self._found, provisional=True)
             return False
         self._found = replace(self._found, response=response, final_s=at_s)
+        left_s = self._agent.channel.left_s(self._data)
+        if left_s is not None and left_s <= at_s:
+            once = self._found.transmissions == 1
+            self._found = replace(self._found, last_s=left_s, sent_s=left_s if once else self._found.sent_s)
         self._refused(response)
         return True
 
