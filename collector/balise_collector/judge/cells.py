@@ -76,17 +76,32 @@ class Cells:
 
     def last(self, bits: int, minute: int, within: int) -> int:
         """The latest minute up to ``minute`` with one of these bits, at most ``within`` before it; -1: none has."""
-        minute = min(minute, max(self.newest, -1))
-        at, stop = minute, minute - within
-        pages = self.pages
-        while at > stop and at >= 0:
-            page = pages.get(at // DAY_MIN)
-            if page is None:
-                at = at // DAY_MIN * DAY_MIN - 1
-                continue
-            if page[at % DAY_MIN] & bits:
-                return at
-            at -= 1
+        stop = max(minute - within, -1)
+        minute = min(minute, self.newest)
+        while minute > stop:
+            day = minute // DAY_MIN
+            page = self.pages.get(day)
+            base = day * DAY_MIN
+            if page is not None:
+                for at in range(minute - base, max(stop - base, -1), -1):
+                    if page[at] & bits:
+                        return base + at
+            minute = base - 1
+        return -1
+
+    def next(self, bits: int, minute: int, within: int) -> int:
+        """The first minute from ``minute`` on with one of these bits, less than ``within`` after it; -1: none has."""
+        stop = min(minute + within, self.newest + 1)
+        while minute < stop:
+            day = minute // DAY_MIN
+            page = self.pages.get(day)
+            end = min(stop, (day + 1) * DAY_MIN)
+            if page is not None:
+                base = day * DAY_MIN
+                for at in range(minute - base, end - base):
+                    if page[at] & bits:
+                        return base + at
+            minute = end
         return -1
 
     def saved(self) -> None:

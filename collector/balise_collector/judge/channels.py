@@ -59,10 +59,6 @@ class Channels:
             self.incidents = reused(self.incidents, self._incidents())
         return min(dates) if dates else None
 
-    def open(self) -> dict[str, int]:
-        """Channels with a run that goes on, and since when: a good sample may end it."""
-        return {ch: runs[-1].last_bad_ms for ch, runs in self.runs.items() if runs and runs[-1].end_ms is None}
-
     def is_bad(self, channel: str, ts_ms: int) -> bool:
         """It was bad for everybody then."""
         return any(
@@ -93,8 +89,8 @@ class Channels:
         minute = ts_ms // MINUTE_MS
         if is_explained(log, minute):
             return True
-        before = log.cells.last(c.TV_OK | c.TV_BAD, minute - 1, APART_MS // MINUTE_MS)
-        after = next((m for m in range(minute + 1, minute + APART_MS // MINUTE_MS) if log.cells.at(m) & SAMPLE), -1)
+        before = log.cells.last(SAMPLE, minute - 1, APART_MS // MINUTE_MS)
+        after = log.cells.next(SAMPLE, minute + 1, APART_MS // MINUTE_MS)
         return _is_bad(log, before) and _is_bad(log, after)
 
     @staticmethod

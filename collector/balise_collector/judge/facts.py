@@ -127,7 +127,7 @@ def _base(log: HomeLog, service: Service, from_ms: int, to_ms: int, settings: Se
     if at >= 0:
         found.append(Span(begin_ms, _held(log, at, ttl), state, "measured"))
     spans = _filled(found, from_ms, to_ms)
-    return _impaired(log, spans, from_ms, to_ms) if service == "probe" else spans
+    return _impaired(log, spans, from_ms, to_ms) if service == "probe" and log.impaired else spans
 
 
 def _held(log: HomeLog, minute: int, ttl: int) -> int:
@@ -162,8 +162,7 @@ def now(log: HomeLog, service: Service, now_ms: int, parts: Sequence[Part], sett
         state, why = (state, why) if seen is None else (seen, "measured")
     span = [Span(now_ms, now_ms + 1, state, why)]
     if service == "probe":
-        span = _impaired(log, span, now_ms, now_ms + 1)
-        return span[0].state, span[0].why
+        return _impaired_now(log, now_ms) if state == OK and log.impaired else (state, why)
     for spell, incident in parts:
         is_now = spell.start_ms <= now_ms and (spell.end_ms is None or now_ms < spell.end_ms)
         if is_now and service in HIT[incident.kind] and incident.opened_ms <= now_ms:
@@ -234,15 +233,27 @@ def _until_silent(log: HomeLog, start_ms: int, end_ms: int) -> int:
     return end_ms
 
 
+IMPAIRED = (
+    ("cable", c.LINK_BAD, c.LINK_OK, LINK_TTL_MIN),
+    ("wifi", c.RADIO_BAD, c.RADIO_OK, LINK_TTL_MIN),
+    ("clock", c.CLOCK_BAD, 0, 5),
+)
+"""What a probe that works may still suffer from."""
+
+
+def _impaired_now(log: HomeLog, now_ms: int) -> tuple[int, str]:
+    minute = now_ms // MINUTE_MS
+    for why, bad, ok, ttl in IMPAIRED:
+        last = log.cells.last(bad | ok, minute, ttl)
+        if last >= 0 and log.cells.at(last) & bad:
+            return DEGRADED, why
+    return OK, "measured"
+
+
 def _impaired(log: HomeLog, spans: list[Span], from_ms: int, to_ms: int) -> list[Span]:
     """A probe that works, on a cable or a radio that does not do."""
     first, last = from_ms // MINUTE_MS - LINK_TTL_MIN, to_ms // MINUTE_MS
-    kinds = (
-        ("cable", c.LINK_BAD, c.LINK_OK, LINK_TTL_MIN),
-        ("wifi", c.RADIO_BAD, c.RADIO_OK, LINK_TTL_MIN),
-        ("clock", c.CLOCK_BAD, 0, 5),
-    )
-    for why, bad, ok, ttl in kinds:
+    for why, bad, ok, ttl in IMPAIRED:
         samples = list(_samples(log, bad | ok, first, last))
         for number, (minute, bits) in enumerate(samples):
             if bits & bad:

@@ -19,7 +19,7 @@ from balise_collector.judge.channels import Channels
 from balise_collector.judge.evidence import Evidence
 from balise_collector.judge.facts import SERVICES, Part, Service, Span, timeline
 from balise_collector.judge.ground import Ground
-from balise_collector.judge.incidents import Incident
+from balise_collector.judge.incidents import Incident, Spell
 from balise_collector.judge.line import Cuts
 from balise_collector.judge.log import HomeLog, Outage
 from balise_collector.judge.marks import NEVER, Channel, Marks
@@ -282,7 +282,7 @@ class Judge:
             self._from_outages(logs[home], from_ms)
         marks.outages.clear()
         changed, marks.channels = marks.channels, {}
-        since = self._channels.conclude(self._channels.open() | changed)
+        since = self._channels.conclude(changed)
         if since is not None:
             for log in logs.values():
                 if log.bad_tv and log.bad_tv[-1][0] >= since:
@@ -349,20 +349,31 @@ class Judge:
             return None
         gone = [incident for key, incident in self._known.items() if key not in now]
         new = [incident for key, incident in now.items() if key not in self._known]
-        stretches: dict[str, tuple[int, int]] = {}
-        for incident in gone:
-            for spell in incident.spells:
-                self._parts[spell.home] = [p for p in self._parts[spell.home] if p[1] is not incident]
-                _stretch(stretches, spell.home, spell.start_ms, spell.end_ms, self.now_ms)
-        for incident in new:
-            for spell in incident.spells:
-                self._parts.setdefault(spell.home, []).append((spell, incident))
-                _stretch(stretches, spell.home, spell.start_ms, spell.end_ms, self.now_ms)
-        for home in stretches:
-            self._parts[home].sort(key=_by_start)
+        stretches = self._exchanged(gone, new)
         self._names.follow(gone, new, now.values())
         self._known = now
         self._sorted = sorted(now.values(), key=lambda i: (i.since_ms, i.key))
+        return stretches
+
+    def _exchanged(self, gone: Iterable[Incident], new: Iterable[Incident]) -> dict[str, tuple[int, int]]:
+        """The homes' parts in incidents, brought up to date; and over which dates a home's are now others."""
+        stretches: dict[str, tuple[int, int]] = {}
+        homes: set[str] = set()
+        before: set[tuple[str, Spell]] = set()
+        for incident in gone:
+            for spell in incident.spells:
+                self._parts[spell.home] = [p for p in self._parts[spell.home] if p[1] is not incident]
+                before.add((incident.kind, spell))
+        after: set[tuple[str, Spell]] = set()
+        for incident in new:
+            for spell in incident.spells:
+                self._parts.setdefault(spell.home, []).append((spell, incident))
+                after.add((incident.kind, spell))
+                homes.add(spell.home)
+        for home in homes:
+            self._parts[home].sort(key=_by_start)
+        for _, spell in before ^ after:
+            _stretch(stretches, spell.home, spell.start_ms, spell.end_ms, self.now_ms)
         return stretches
 
 

@@ -167,6 +167,8 @@ class Quality:
 
 def is_weak(log: HomeLog, minute: int) -> bool:
     """The probe's radio was weak when it was last looked at."""
+    if not log.impaired:
+        return False
     last = log.cells.last(c.RADIO_BAD | c.RADIO_OK, minute, RADIO_MIN)
     return last >= 0 and bool(log.cells.at(last) & c.RADIO_BAD)
 

@@ -79,7 +79,9 @@ def _presence(log: HomeLog, row: Row, marks: Marks) -> None:
 
 def _host(log: HomeLog, row: Row, marks: Marks) -> None:
     uptime = row.fields.get("uptime_s")
-    log.cells.see(row.ts_ms, c.ALIVE | (c.CLOCK_BAD if row.fields.get("clock_ok") is False else 0))
+    wrong = row.fields.get("clock_ok") is False
+    log.cells.see(row.ts_ms, c.ALIVE | c.CLOCK_BAD if wrong else c.ALIVE)
+    log.impaired |= wrong
     if uptime is not None and uptime < 86_400:  # type: ignore[operator]
         started_ms = row.ts_ms - int(uptime) * 1_000
         if log.boot(started_ms):

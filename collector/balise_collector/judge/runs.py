@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from balise_collector.judge import cells as c
-from balise_collector.judge.cells import DAY_MIN, MINUTE_MS, Cells
+from balise_collector.judge.cells import MINUTE_MS, Cells
 from balise_collector.judge.log import CUT_CLASSES, HomeLog
 from balise_collector.judge.quality import is_weak
 from balise_collector.judge.settings import Settings
@@ -94,11 +94,10 @@ def _begin(cells: Cells, kind: Kind, minute: int, ttl: int) -> int:
 
 
 def _samples(cells: Cells, bits: int, first: int) -> Iterator[tuple[int, int]]:
-    for day in sorted(d for d in cells.pages if d >= first // DAY_MIN):
-        page = cells.pages[day]
-        for at in range(max(0, first - day * DAY_MIN), DAY_MIN):
-            if page[at] & bits:
-                yield day * DAY_MIN + at, page[at]
+    at = cells.next(bits, first, cells.newest + 1)
+    while at >= 0:
+        yield at, cells.at(at)
+        at = cells.next(bits, at + 1, cells.newest + 1)
 
 
 def _close(

@@ -110,7 +110,9 @@ class Shown:
 
     def _quick(self, log: HomeLog, now_ms: int) -> list[Known] | None:
         """The common case: nothing is wrong, and all of it is fresh; None: look closer."""
-        if self._parts.get(log.id) or (log.sessions and not log.sessions[-1][1]):
+        if log.sessions and not log.sessions[-1][1]:
+            return None
+        if any(spell.end_ms is None or spell.end_ms >= now_ms for spell, _ in self._parts.get(log.id, ())):
             return None
         minute = now_ms // MINUTE_MS
         newest = log.cells.newest
