@@ -37,12 +37,14 @@ from balise_collector.directory import Directory, sqlite_url
 from balise_collector.fleet import Fleet, new_command_id
 from balise_collector.store import Point
 from balise_collector.store.chunks import open_reader
+from balise_collector.target.tokens import read_key, read_token
 from tests.brokers import PATIENCE_S, Listener, Mosquitto, until
 
 ID = "k3v9q2xa7m"
 WATCHED = {"alive", "avail", "outage", "path", "link"}  # what the ladder says, beside the windows of reach
 MEASURED = set(PROBES) | WATCHED
 FAR_MS = 2**43
+TOKEN_KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"
 
 
 def now_ms() -> int:
@@ -65,6 +67,7 @@ class World:
         self.files = demo.prepare_broker(self.programs.data)
         self.programs.agents = demo.prepare_agents(folder, self.programs.data, self.files, homes)
         self._fresh = iter(self.programs.agents)
+        (self.programs.data / "target.key").write_text(TOKEN_KEY)
         self.programs.start_broker()
         self._ports = self.programs.start_target()
         self.programs.start_collector()
@@ -265,7 +268,10 @@ def test_the_line_is_watched_and_a_killed_agent_goes_on_with_what_it_knew(world:
 def test_a_test_that_the_gate_refuses_is_told_to_who_asked_and_stored_nowhere(world: World) -> None:
     agent = world.agent()
     world.set_fleet('[[targets.throughput]]\nlabel = "op"\nurl = "http://127.0.0.1:1"\n')
-    until(lambda: (found := good_config(agent)) is not None and found.targets, "the target's proof")
+    told = until(lambda: (found := good_config(agent)) and found.targets and found, "the target's proof")
+    grant = read_token(read_key(TOKEN_KEY), told.token, now_ms() / 1000)
+    assert grant is not None
+    assert (grant.segment, grant.shape) == (told.segment, "light")
     words = ["command", agent.probe, "test", "--args", '{"probe": "throughput"}', "--wait", "60"]
     command = [sys.executable, "-m", "balise_collector.entry", *words, "--data", str(world.programs.data)]
     asked = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
