@@ -107,14 +107,14 @@ def back_rows(runs: Runs) -> Iterator[Row]:
         beside=f"at most {found.fullest_s} sessions begun in a second, the slowest opened in {found.slowest_s} s",
     )
     yield Row(
-        work="others' live records meanwhile, the latest",
+        work="others' live records meanwhile, sealing to committed, the latest",
         unit="s",
         figure=found.late_s,
         goal=f"<= {back.GOAL_LATE_S:g} s",
         holds=found.late_s <= back.GOAL_LATE_S,
         runs=(found.late_s,),
         conditions=what,
-        beside=f"{found.live} records, p95 {found.late_p95_s} s",
+        beside=f"{found.live} records, p95 {found.late_p95_s} s; its probe knew after {found.acked_s} s at most",
     )
 
 
