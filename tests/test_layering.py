@@ -41,6 +41,7 @@ agent.uplink | contract agent.clock agent.identity agent.outbox | paho
 agent.doctor agent.doctor_texts | agent | paho psutil
 agent.heavy_day | contract agent.civil agent.budget agent.heavy_plan agent.outbox_budget |
 agent.line_use | contract agent.budget agent.gate agent.probes |
+agent.call_use | contract agent.budget agent.gate agent.probes agent.line_use |
 agent.writer agent.outbox_thread agent.orders agent.heavy | agent |
 agent.agent agent.cli agent.service | agent |
 collector.entry | collector.cli |

@@ -27,6 +27,7 @@ from typing import Protocol, runtime_checkable
 from balise_agent import sqlite_file
 from balise_agent.logs import set_up
 from balise_collector import wire
+from balise_collector.erasures import Erasures, Taken
 from balise_collector.journal import Journal
 from balise_collector.journal_rows import DerivedEntry, Entry
 from balise_collector.store import Point, Store, StoreBusy, Unavailable
@@ -38,6 +39,7 @@ ROWS = 2_000  # read at once; 14,000 points are some 20 MB
 IDLE_S = 0.25
 TELL_S = 1.0  # under load there is always something to read, and status must not take that for standing still
 RETRY_S = (1.0, 60.0)
+ERASE_S = 1.0  # somebody waits for it
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
@@ -278,6 +280,17 @@ def jobs(journal: Journal, store: Store | None) -> list[Job]:
     return [Job("sealed", 60, partial(seal, store)), Job("retained", 3_600, partial(retain, store)), pruned]
 
 
+def erase(journal: Journal, store: Store | None, erasures: Erasures) -> Mapping[str, object] | None:
+    """Forgets the homes that somebody asked to be forgotten. The journal first: what is read from it afterwards has
+    nothing of the home, so that no consumer writes it again."""
+    asked = erasures.waiting()
+    for one in asked:
+        rows = journal.erase(one.home, one.from_ms, one.to_ms)
+        points = 0 if store is None else store.delete(one.home, one.from_ms, one.to_ms)
+        erasures.done(one.id, Taken(rows=rows, points=points))
+    return {"homes": len(asked)} if asked else None
+
+
 def main(argv: Sequence[str] = sys.argv) -> int:
     """``python -m balise_collector.consumers DATA PARENT [--no-store]``: what `balise serve` starts beside ingest, with
     its own pid; with ``--no-store`` another program keeps the points, and the embedded store stays as it is."""
@@ -291,12 +304,15 @@ def main(argv: Sequence[str] = sys.argv) -> int:
         return 1
     journal = Journal(data / "journal.db")
     consumers = [] if store is None else [StoreConsumer(store=store, journal=journal.name)]
-    loop = Loop(journal, consumers, jobs(journal, store))
+    erasures = Erasures(data / "erasures.db")
+    work = [Job("erased", ERASE_S, partial(erase, journal, store, erasures)), *jobs(journal, store)]
+    loop = Loop(journal, consumers, work)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: loop.stop())
     loop.run()
     if store is not None:
         store.close()
+    erasures.close()
     journal.close()
     log.info("consumers_stopped")
     return 0

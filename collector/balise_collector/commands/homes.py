@@ -8,7 +8,7 @@ from typing import Annotated, get_args
 
 import typer
 
-from balise_collector import homes_csv
+from balise_collector import erasing, homes_csv
 from balise_collector.commands.options import (
     DEFAULT_DATA,
     AsJson,
@@ -24,6 +24,8 @@ from balise_collector.commands.options import (
 )
 from balise_collector.directory import Home, Purpose, dates
 from balise_collector.directory.resolver import agrees, line_at
+
+ALL_MS = 2**43  # beyond any date that a record may carry
 
 app = typer.Typer(no_args_is_help=True, help="Homes: which are measured, by which probe, with whose consent.")
 
@@ -125,6 +127,28 @@ def withdraw(
         typer.echo(f"{home}: consent to {purpose} withdrawn from {dates.write(date)}")
     else:
         typer.echo(f"{home}: no consent to {purpose} held from {dates.write(date)} on; nothing to withdraw")
+
+
+@app.command()
+def erase(
+    home: HomeId,
+    from_: Annotated[str, typer.Option("--from", help=f"From when; {dates.ALLOWED}. Default: all.")] = "",
+    until: Annotated[str, typer.Option(help="Until when, excluded. Default: all.")] = "",
+    influx_admin_file: Annotated[
+        Path | None, typer.Option(help="Who may delete in InfluxDB: a file with a token, or user:password of 1.x.")
+    ] = None,
+    data: Data = DEFAULT_DATA,
+) -> None:
+    """Erase what was measured in a home, in the journal and in every store. Whoever still agrees is measured on."""
+    span = (when("--from", from_) if from_ else 0, when("--until", until) if until else ALL_MS)
+    try:
+        taken = erasing.erase_here(data, home, span, now_ms())
+        typer.echo(f"{taken.rows} rows of the journal, {taken.points} points of the store erased")
+        there = erasing.erase_influx(data, home, span, influx_admin_file)
+    except erasing.NotErased as exc:
+        stop(exc)
+    if there is not None:
+        typer.echo(f"{there} points of InfluxDB erased")
 
 
 @app.command()

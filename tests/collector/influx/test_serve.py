@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from balise_collector import cli
 from balise_collector.commands.influx import app
 from balise_collector.demo.programs import prepare_agents, prepare_broker
+from balise_collector.directory import Directory, sqlite_url
 from balise_collector.journal import Journal
 from balise_collector.store import Reader, influx
 from balise_collector.store.chunks import open_reader
@@ -145,6 +146,75 @@ def test_an_influxdb_that_is_not_there_yet_holds_up_nothing(here: Place) -> None
     settings = known.load(here.data)
     assert settings
     assert settings.database == "later"
+
+
+# erasing
+
+
+def erase(here: Place, *options: str) -> tuple[int, str]:
+    """`balise homes erase` of the probe's home."""
+    command = ["homes", "erase", home_of(here), "--data", str(here.data), *options]
+    done = CliRunner().invoke(cli.app, command)
+    return done.exit_code, done.output
+
+
+def home_of(here: Place) -> str:
+    with Directory(sqlite_url(here.data)) as directory:
+        (probe,) = directory.probes(at_ms=time.time_ns() // 1_000_000)
+    assert probe.assigned
+    return probe.assigned.home
+
+
+def test_a_home_is_erased_in_journal_store_and_influxdb_while_they_are_served(
+    here: Place, influxd: Influxd, reader: Reader
+) -> None:
+    sender = here.sender()
+    with here.served("--influx", influxd.url):
+        send(here, sender, 10)
+        with closing(open_reader(here.data / "store")) as ours:
+            until(lambda: (hosts(ours), hosts(reader)) == (10, 10))
+        code, said = erase(here)
+        assert code == 0, said
+        assert int(said.partition(" rows of the journal, ")[0]) >= 10  # and what was concluded from them
+        assert said.splitlines()[1].endswith(" points of InfluxDB erased")
+        assert (hosts(reader), bodies(here)) == (0, 0)
+        with closing(open_reader(here.data / "store")) as ours:
+            assert hosts(ours) == 0
+        send(here, sender, 3)  # it was not asked to stop
+        until(lambda: hosts(reader) == 3)
+    assert home_of(here).encode() not in (here.data / "erasures.db").read_bytes()
+
+
+def test_a_home_is_erased_where_nothing_is_served(here: Place) -> None:
+    with here.served():
+        send(here, here.sender(), 4)
+        until(lambda: here.metrics().get("balise_consumer_lag_rows store:journal") == 0)
+    assert erase(here, "--until", "2020-01-01")[1].startswith("0 rows of the journal, 0 points")
+    assert int(erase(here)[1].partition(" rows of the journal, ")[0]) >= 4
+    with closing(open_reader(here.data / "store")) as ours:
+        assert hosts(ours) == bodies(here) == 0
+
+
+def test_what_cannot_be_erased_in_influxdb_now_is_said(here: Place, influxd: Influxd) -> None:
+    with here.served("--influx", influxd.url):
+        send(here, here.sender(), 2)
+        until(lambda: here.metrics().get("balise_consumer_lag_rows influx:journal") == 0)
+        influxd.kill()
+        code, said = erase(here)
+        assert code == 2
+        assert "Connection refused; there it is not erased, ask again" in said
+        assert bodies(here) == 0
+
+
+def test_erasing_where_there_is_no_journal_is_one_line(tmp_path: Path) -> None:
+    done = CliRunner().invoke(cli.app, ["homes", "erase", "home0001", "--data", str(tmp_path)])
+    assert (done.exit_code, len(done.output.splitlines())) == (2, 1)
+
+
+def bodies(here: Place) -> int:
+    """Rows of the journal that say something."""
+    with closing(Journal(here.data / "journal.db")) as journal:
+        return len(journal.entries(0, 1_000)[0])
 
 
 @pytest.mark.parametrize(
