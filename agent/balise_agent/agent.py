@@ -24,6 +24,8 @@ from importlib import metadata
 from typing import Any
 
 from balise_agent import codec, remote_config, service
+from balise_agent.budget import Contract
+from balise_agent.call_use import CallUse
 from balise_agent.clock import Clock, SystemClock
 from balise_agent.config import AgentConfig
 from balise_agent.contract import Ack, Command, Config, Presence, Record
@@ -131,6 +133,8 @@ class Agent:
             on_kept=self._delivery.kept,
         )
         context = self._context()
+        calls = CallUse(context, lambda: self._config.probes["box"], self._contract, self._line.locked)
+        context = replace(context, line_use=calls.look)
         self._runner = Runner(PROBES, self._config, context, self._emit, self._line)
         self._heavy = Heavy(
             config=lambda: self._config,
@@ -377,6 +381,10 @@ class Agent:
             line=self._watched,
             box=Box(),
         )
+
+    def _contract(self) -> Contract:
+        settings = self._config.probes["throughput"]
+        return Contract(down_bps=settings.contract_down_bps, up_bps=settings.contract_up_bps)
 
     def _presence(self) -> Presence:
         return Presence(

@@ -117,7 +117,7 @@ class Orders:
                 records = await self._heavy.demand(args["probe"], args.get("shape"), running)
                 return f"{len(records)} records"
             case "test":
-                return f"{len(await self._runner.measure(args['probe']))} records"
+                return f"{len(await self._runner.measure(args['probe'], asked=True))} records"
             case "replay":
                 return await self._replay(args["stream"], args["from_seq"])
             case "pause":

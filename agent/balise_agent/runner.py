@@ -13,6 +13,7 @@ import logging
 import math
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from balise_agent.config import AgentConfig
@@ -122,10 +123,14 @@ class Runner:
         self._paused_until_s = -math.inf
         self._reschedule()
 
-    async def measure(self, name: str) -> list[Record]:
-        """One run now, outside its slots, kept like any other; a heavy one waits for the line."""
+    async def measure(self, name: str, *, asked: bool = False) -> list[Record]:
+        """One run now, outside its slots, kept like any other; a heavy one waits for the line.
+
+        ``asked``: somebody wants all of it now, also what the probe does less often than it runs.
+        """
+        context = replace(self._context, asked=True) if asked else self._context
         async with self._line if self._probes[name].heavy else contextlib.nullcontext():
-            records, exc = await _attempt(name, self._config.probes[name], self._context, self._probes)
+            records, exc = await _attempt(name, self._config.probes[name], context, self._probes)
         self._log(name, records, exc)
         if (task := asyncio.current_task()) in self._running:
             self._keeping.add(task)
