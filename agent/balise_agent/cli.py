@@ -72,7 +72,10 @@ def _parser() -> argparse.ArgumentParser:
     once.add_argument("--seconds", type=float, metavar="S", help=window)
     once.add_argument("--name", metavar="NAME", help="dns: the name to ask for")
     once.add_argument("--url", metavar="URL", help="web: the object to fetch")
-    once.add_argument("--target", metavar="URL", help="throughput, loaded: a `balise target`; it fills the line")
+    once.add_argument(
+        "--target", metavar="URL", help="throughput, loaded, udp_capacity: a `balise target`; it fills the line"
+    )
+    once.add_argument("--file", type=Path, metavar="F", help="tv: a transport stream, instead of a channel")
     once.add_argument("--shape", choices=("light", "full"), help="throughput: 1 + 3 s each way, or 3 + 10 s")
     once.add_argument("--only", choices=("down", "up"), help="throughput, loaded: one way")
     once.set_defaults(command=_once)
@@ -130,6 +133,8 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _once(args: argparse.Namespace) -> int:
+    if args.file is not None:
+        return _file(args)
     import asyncio
 
     from balise_agent import logs
@@ -156,6 +161,18 @@ def _once(args: argparse.Namespace) -> int:
         print(_as_json(record, clock) if args.json else _as_line(record))
     fine = all(record.outcome.kind == "ok" and record.measurement != "agent_event" for record in records)
     return OK if fine else FAILED
+
+
+def _file(args: argparse.Namespace) -> int:
+    from balise_agent.ts_file import analyse, show
+
+    if args.probe != "tv":
+        return _complain(f"--file: not an option of {args.probe}")
+    try:
+        print(show(analyse(args.file), as_json=args.json))
+    except OSError as exc:
+        return _complain(f"{args.file}: {exc.strerror}")
+    return OK
 
 
 def _settings_once(args: argparse.Namespace, config: AgentConfig | None) -> tuple[Any, list[str]]:
@@ -196,6 +213,7 @@ _QUICK: dict[str, tuple[str, dict[str, Any]]] = {
         {"target": "http://127.0.0.1:8080", "role": "any", "shape": None, "only": None, "loaded": False},
     ),
     "loaded": ("targets", {"target": "http://127.0.0.1:8080", "role": "any", "only": None}),
+    "udp_capacity": ("targets", {"target": "http://127.0.0.1:8080", "role": "any"}),
 }
 
 

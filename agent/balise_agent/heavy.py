@@ -38,8 +38,9 @@ from balise_agent.runner import LineLock, Runner, run_once, until
 log = logging.getLogger(__name__)
 
 QUIET_S = 11.0  # the hint looks back 10 s, at round trips that the test before made long
-KINDS = ("throughput", "loaded")
+KINDS = ("throughput", "loaded", "udp_capacity")
 """Probes whose tests go by this gate."""
+_SHAPES = {"loaded": "loaded", "udp_capacity": "burst"}  # of those that have but one
 
 TURN_S = 120.0  # a wall clock that is set, or a new day, is seen this soon; below `heavy_plan.LATE_S`
 SEED, RATIO = "heavy_seed", "gate_ratio"
@@ -117,7 +118,7 @@ class Heavy:
 
     async def demand(self, probe: str, shape: str | None, on_running: Callable[[], None]) -> list[Record]:
         """A test asked for now; RefusedError: why it is not run. ``on_running``: the gate let it pass."""
-        wanted = "full" if shape == "full" else "loaded" if probe == "loaded" else "light"
+        wanted = _SHAPES.get(probe) or ("full" if shape == "full" else "light")
         tests = [Test(probe=probe, shape=wanted, cause="demand")]
         if wanted == "light":  # settled: in every full or on-demand test; a full one has it already
             tests.append(Test(probe="loaded", shape="loaded", cause="demand"))

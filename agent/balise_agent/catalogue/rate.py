@@ -108,7 +108,7 @@ UDP_CAPACITY = Measurement(
 
 SPEEDTEST = Measurement(
     name="speedtest",
-    meaning="What speedtest-cli says of the line. Indicative: it under-reads fast lines, and is in no contract's figure.",
+    meaning="What speedtest-cli says of the line. Indicative: it under-reads fast lines; no figure of a contract.",
     target="as throughput",
     source="speedtest-cli 2.1.3; docs/probes/speedtest.md",
     retention="raw_90d",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from balise_agent.contract import Record
-from balise_agent.probes import box, dns, host, loaded, reach, throughput, voice, web, wifi
+from balise_agent.probes import box, dns, host, loaded, reach, throughput, udp_capacity, voice, web, wifi
 from balise_agent.probes.context import Context
 
 
@@ -33,4 +33,7 @@ PROBES: dict[str, Probe] = {
     "voice": Probe(name="voice", settings=voice.VoiceSettings, run=voice.run),
     "throughput": Probe(name="throughput", settings=throughput.ThroughputSettings, run=throughput.run, heavy=True),
     "loaded": Probe(name="loaded", settings=loaded.LoadedSettings, run=loaded.run, heavy=True),
+    "udp_capacity": Probe(
+        name="udp_capacity", settings=udp_capacity.UdpCapacitySettings, run=udp_capacity.run, heavy=True
+    ),
 }

@@ -65,13 +65,17 @@ class ThroughputSettings:
 
 
 async def run(settings: ThroughputSettings, context: Context) -> list[Record]:
-    """One test after the other; of a full one, latency under load behind it."""
+    """One test after the other; of a full one, latency under load behind it; of one that loss held back, a burst."""
     asked: dict[str, Any] = {"streams": settings.streams, "only": settings.only}
     asked |= {"contract_down_bps": settings.contract_down_bps, "contract_up_bps": settings.contract_up_bps}
     asked["token"] = "" if settings.token is None else settings.token.reveal()
     records = await measure("throughput", settings.targets, asked, settings.shape, context)
     if settings.shape == "full" and settings.loaded:
         records += await measure("loaded", settings.targets, asked, "loaded", context)
+    lossy = {record.target for record in records if record.fields.get("limited_by") == "loss"}
+    for target in settings.targets:
+        if any(name.partition(".")[0] == target.label for name in lossy):
+            records += await measure("udp_capacity", (target,), asked, "burst", context)
     return records
 
 

@@ -16,7 +16,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from balise_agent.net import stamp
-from balise_collector.target.datagrams import ask_for_ancillary
+from balise_collector.target.bursts import Bursts
+from balise_collector.target.datagrams import Datagram, ask_for_ancillary
 from balise_collector.target.dns import DNS_PORT, Responder, Zone, make_zone
 from balise_collector.target.reflector import Reflector
 from balise_collector.target.telephone import SIP_PORT, Answering, SipSocket, Telephone, VoiceSocket, accept_sip
@@ -83,7 +84,8 @@ async def serve_target(
         udp = closing.enter_context(_bound(listen, udp_port, socket.SOCK_DGRAM))
         dns = None if zone is None else closing.enter_context(_bound(listen, dns_port, socket.SOCK_DGRAM))
         web.listen(_BACKLOG)
-        _answer(udp, Reflector(udp).readable, closing)
+        reflector = Reflector(udp) if throughput is None else Reflector(udp, _bursts(udp, throughput, closing))
+        _answer(udp, reflector.readable, closing)
         if dns is not None and zone is not None:
             _answer(dns, Responder(dns, zone).readable, closing)
         if throughput is not None:
@@ -116,6 +118,13 @@ async def serve_telephony(
         finally:
             calls.cancel()
             await asyncio.gather(calls, return_exceptions=True)
+
+
+def _bursts(udp: socket.socket, throughput: Throughput, closing: contextlib.ExitStack) -> Callable[[Datagram], bool]:
+    """Takes what is of a burst of UDP."""
+    bursts = Bursts(udp, throughput.leases, throughput.monotonic)
+    closing.callback(bursts.close)
+    return bursts.take
 
 
 def _telephony(listen: str, telephony: Telephony, closing: contextlib.ExitStack) -> tuple[int, int, asyncio.Task[None]]:

@@ -15,6 +15,8 @@ from balise_agent.net.throughput.shape import SHAPES
 NIC_SHARE = 0.70
 UNKNOWN_BPS = 1_000_000_000
 """Reserved where a probe does not say what its line has: the fastest common offer's."""
+DRIVEN = {"burst": 1.5}
+"""What a shape sends at most, of the contract: a burst over-drives the line."""
 MOST_LEASES = 64
 MORE_S = 15.0  # connects, the target's report, 200 ms of queue: beside the two directions themselves
 RETRY_S = 900  # 10 to 20 min, which the probe spreads
@@ -52,6 +54,7 @@ class Leases:
         """A lease that is in the table from now on, or why not."""
         self.expire(now_s)
         bps = max((rate for rate in contract if rate is not None), default=UNKNOWN_BPS)
+        bps *= DRIVEN.get(shape, 1.0)
         taken = sum(lease.bps for lease in self.running.values())
         same = [lease for lease in self.running.values() if lease.segment == segment]
         if same:

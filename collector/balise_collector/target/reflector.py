@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 
 from balise_agent.net import stamp
 from balise_collector.target.datagrams import Datagram, answer, arrivals
@@ -45,15 +46,18 @@ class Sessions:
 
 
 class Reflector:
-    """Answers the packets of STAMP senders on one UDP socket."""
+    """Answers the packets of STAMP senders on one UDP socket. ``others``: takes what is no packet of theirs."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, others: Callable[[Datagram], bool] = lambda _: False) -> None:
         self._sock = sock
+        self._others = others
         self._sessions = Sessions()
 
     def readable(self) -> None:
         """Answer what waits, some at a time."""
         for arrival in arrivals(self._sock):
+            if self._others(arrival):
+                continue
             packet = stamp.decode_sender(arrival.data)
             if packet is not None:
                 answer(self._sock, arrival, self._reflected(packet, arrival) + arrival.data[stamp.PACKET_BYTES :])

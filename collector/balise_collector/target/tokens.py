@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 
 MIN_KEY_BYTES = 32
-ALLOWS = {"light": ("light", "loaded"), "full": ("light", "loaded", "full")}
+ALLOWS = {"light": ("light", "loaded", "burst"), "full": ("light", "loaded", "burst", "full", "speedtest")}
 """Shapes that a token of a shape may ask for."""
 
 MAX_TOKEN_CHARS = 256

@@ -1,7 +1,7 @@
-"""What does a whole test say: rate each way, or latency under load?
+"""What does a whole test say: rate each way, latency under load, or what a burst of UDP brings?
 
 `throughput` measures rate under BBR, which a lossy line does not slow; `loaded` measures the queue under cubic, which
-BBR would keep short and hide.
+BBR would keep short and hide; `udp_capacity` tells a slow line from a lossy one.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from balise_agent.contract import OK, Outcome, Value, failed
+from balise_agent.net.throughput.capacity import capacity
 from balise_agent.net.throughput.dialogue import Peer, TroubleError
 from balise_agent.net.throughput.limits import VALIDITY, limited_by, worst
 from balise_agent.net.throughput.pings import Pings, open_pings
@@ -91,6 +92,13 @@ def loaded(spec: Spec, say: Say, shapes: Mapping[str, Shape], fields: Fields) ->
             pings.close()
 
 
+def udp_capacity(spec: Spec, say: Say, shapes: Mapping[str, Shape], fields: Fields) -> None:  # noqa: ARG001 - one shape
+    """Fills the fields of a `udp_capacity` record."""
+    with leased(spec.peer, "burst", spec.token, spec.contract, spec.streams, say) as session:
+        fields["role"] = _role(session, spec.role)
+        fields |= capacity(session, spec.contract_down_bps)
+
+
 def percentile(ordered: list[int], percent: int) -> int:
     """Nearest rank; ``ordered`` is sorted and not empty."""
     return ordered[max(0, -(-len(ordered) * percent // 100) - 1)]
@@ -167,4 +175,5 @@ def _turn_until(turn: Callable[[], None], end_s: float) -> None:
 _KINDS: dict[str, Callable[[Spec, Say, Mapping[str, Shape], Fields], None]] = {
     "throughput": throughput,
     "loaded": loaded,
+    "udp_capacity": udp_capacity,
 }

@@ -32,4 +32,6 @@ SHAPES: dict[str, Shape] = {
     "light": Shape(discard_s=1.0, duration_s=3.0),
     "full": Shape(discard_s=3.0, duration_s=10.0),  # BEREC BoR (17) 178
     "loaded": Shape(discard_s=0.5, duration_s=2.0),
+    "burst": Shape(discard_s=1.0, duration_s=3.0),  # of UDP, most of it at the line's rate, one way
+    "speedtest": Shape(discard_s=0.0, duration_s=12.0),  # speedtest-cli stops a direction after 10 s
 }
