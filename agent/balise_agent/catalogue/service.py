@@ -17,7 +17,7 @@ HEAVY_DAY = Measurement(
     retention="raw_90d",
     fields=(
         field("day", "int", "d", "the day, in days since 1970-01-01 of the home's civil time"),
-        field("planned", "int", "1", "slots that the plan had on that day, while the agent was on"),
+        field("planned", "int", "1", "slots that the plan had on that day"),
         field("on_demand", "int", "1", "tests asked for by a command"),
         field("run", "int", "1", "tests that ran to their end, whatever they said"),
         field("aborted", "int", "1", "tests that were begun and ended at once, for the line was needed"),
@@ -27,7 +27,7 @@ HEAVY_DAY = Measurement(
         field("skipped_budget", "int", "1", "the day's or the month's bytes, or the day's tests, were used up"),
         field("skipped_line_down", "int", "1", "the line was out"),
         field("skipped_server_busy", "int", "1", "the target had no turn to give"),
-        field("skipped_off", "int", "1", "paused, without a target, or the agent was off when the slot came"),
+        field("skipped_off", "int", "1", "paused, without a target, or the agent was off in its time"),
         field("bytes", "int", "By", "payload that the day's tests moved, both ways"),
         field("budget_bytes", "int", "By", "most that they may move in a day"),
         field("month_bytes", "int", "By", "payload of the civil month so far"),

@@ -1,0 +1,86 @@
+"""What does watching a line cost, how soon is a fault known, and what does a tenant notice? As rows of the table."""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from collections.abc import Iterator
+
+from bench import ladder, tenant
+from bench.table import Row
+
+_LINE = "namespaces, the real runner and windows at the real cadence: STAMP each 1.5 s, four rungs and a name each 10 s"
+_HOUSE = "miniupnpd 2.3.1 and relay.c in namespaces, 10 Mbit/s each way, RTT 10 ms, queue 100 ms, BBR at the target"
+
+
+def ladder_rows(runs: int | None) -> Iterator[Row]:
+    """Cost of all rungs, and each fault's class."""
+    asked = argparse.Namespace(runs=runs or 1, homes=3, seconds=90.0, seed=1)
+    (cost,) = ladder.cost(asked)
+    for work, name, unit, goal in (
+        ("steady reach, all rungs: processor", "cpu_of_a_core", "of a core", ladder.GOAL_CPU),
+        ("steady reach, all rungs: line", "line_gb_a_month", "GB a month", ladder.GOAL_GB),
+    ):
+        figure = float(cost[name])
+        yield _row(work, unit, [figure], f"<= {goal}", holds=figure <= goal, conditions=_LINE)
+    found = list(ladder.place(asked))
+    for goal_s in (ladder.GOAL_STEADY_S, ladder.GOAL_OTHER_S):
+        mine = [row for row in found if row["goal"] == goal_s]
+        seconds = [float(row["seconds"]) if row["right"] else ladder.PATIENCE_S for row in mine]
+        which = "the steady echo misses it" if goal_s == ladder.GOAL_STEADY_S else "other rungs alone"
+        right = sum(row["right"] for row in mine)
+        yield _row(
+            f"fault injected to class known, {which}, worst",
+            "s",
+            [max(seconds)],
+            f"<= {goal_s:.0f} s",
+            holds=right == len(mine) and max(seconds) <= goal_s,
+            conditions=_LINE,
+            beside=f"{right} of {len(mine)} classed right, median {statistics.median(seconds):.1f} s",
+        )
+
+
+def tenant_rows(runs: int | None) -> Iterator[Row]:
+    """Tests over a tenant's use, and how soon one is ended."""
+    count = runs or 3
+    (use,) = tenant.use(count)
+    what = "heavy tests run over a tenant's 0.6 Mbit/s"
+    yield _row(
+        what,
+        "tests",
+        [float(use["ran"])],
+        "0",
+        holds=bool(use["holds"]),
+        conditions=_HOUSE,
+        beside=f"{use['asked']} asked for",
+    )
+    ends = [float(row["seconds"]) for row in tenant.abort(count)]
+    what = "tenant's first byte to the test's end, worst"
+    goal = f"<= {tenant.GOAL_ABORT_S} s"
+    yield _row(what, "s", [max(ends)], goal, holds=max(ends) <= tenant.GOAL_ABORT_S, conditions=_HOUSE)
+    calls = list(tenant.call(count))
+    for knows in (True, False):
+        rows = [row for row in calls if row["knows"] is knows]
+        well = [float("inf") if row["well_s"] is None else float(row["well_s"]) for row in rows]
+        yield _row(
+            f"call as before after its start, {'' if knows else 'the first test of a probe, '}worst",
+            "s",
+            [max(well)],
+            f"<= {tenant.GOAL_CALL_S} s",
+            holds=max(well) <= tenant.GOAL_CALL_S,
+            conditions=_HOUSE,
+            beside=f"lost of 800: {', '.join(str(row['lost']) for row in rows)}",
+        )
+
+
+def _row(work: str, unit: str, runs: list[float], goal: str, *, holds: bool, conditions: str, beside: str = "") -> Row:
+    return Row(
+        work=work,
+        unit=unit,
+        figure=statistics.median(runs),
+        goal=goal,
+        holds=holds,
+        runs=tuple(runs),
+        conditions=conditions,
+        beside=beside,
+    )
