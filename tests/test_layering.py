@@ -22,8 +22,9 @@ TABLE = """
 room | may import of Balise | of other packages
 agent.contract agent.catalogue agent.codec agent.logs agent.durable_file agent.sqlite_file |  |
 agent.settings agent.single |  |
-agent.net | contract | numpy
-agent.probes | contract agent.net agent.settings agent.ladder agent.outage | psutil
+agent.net | contract | numpy speedtest
+agent.channels | contract agent.settings |
+agent.probes | contract agent.net agent.settings agent.ladder agent.outage agent.channels | psutil
 agent.ladder agent.outage | contract |
 agent.clock | contract |
 agent.config | contract agent.probes agent.settings |
@@ -43,7 +44,7 @@ agent.heavy_day | contract agent.civil agent.budget agent.heavy_plan agent.outbo
 agent.line_use | contract agent.budget agent.gate agent.probes |
 agent.call_use | contract agent.budget agent.gate agent.probes agent.line_use |
 agent.writer agent.outbox_thread agent.orders agent.heavy | agent |
-agent.agent agent.cli agent.service | agent |
+agent.agent agent.cli agent.service agent.ts_file | agent |
 collector.entry | collector.cli |
 collector.cli collector.commands collector.demo | contract collector | *
 collector.demo.exchange | contract collector agent.net.sip | *

@@ -14,7 +14,7 @@ import dataclasses
 import re
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -71,6 +71,7 @@ class _Rule:
     low: float = 0
     high: float = 0
     pattern: re.Pattern[str] = re.compile(".*", re.DOTALL)
+    check: Callable[[str], bool] | None = None
 
 
 def number(default: float | None = REQUIRED, *, low: float, high: float, unit: str = "") -> Any:
@@ -90,9 +91,14 @@ def choice(default: str | None = REQUIRED, allowed: tuple[str, ...] = ()) -> Any
     return _field(default, _Rule(kind="text", allowed=f"one of {', '.join(allowed)}", pattern=pattern))
 
 
-def text(default: str | None = REQUIRED, *, pattern: str, allowed: str) -> Any:
-    """A text that matches ``pattern`` as a whole; ``allowed`` says in words what does: "a host name or an address"."""
-    return _field(default, _Rule(kind="text", allowed=allowed, pattern=re.compile(pattern)))
+def text(
+    default: str | None = REQUIRED, *, pattern: str, allowed: str, check: Callable[[str], bool] | None = None
+) -> Any:
+    """A text that matches ``pattern`` as a whole; ``allowed`` says in words what does: "a host name or an address".
+
+    ``check``: what a pattern cannot say of it, asked once the pattern fits.
+    """
+    return _field(default, _Rule(kind="text", allowed=allowed, pattern=re.compile(pattern), check=check))
 
 
 def series_label(*, dots: bool = True) -> Any:
@@ -193,6 +199,7 @@ def _scalar(rule: _Rule, hint: Any, value: object, path: str) -> tuple[Any, list
         return value, ([] if fine else [f"{path}: *** is not {rule.allowed}"])
     else:
         fine = isinstance(value, str) and rule.pattern.fullmatch(value) is not None
+        fine = fine and (rule.check is None or rule.check(value))  # type: ignore[arg-type]
     return value, ([] if fine else [f"{path}: {_shown(value)} is not {rule.allowed}"])
 
 
