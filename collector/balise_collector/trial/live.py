@@ -81,12 +81,21 @@ def write(path: Path, settings: Settings) -> None:
     path.write_text(json.dumps(raw | {"passwords": dict(settings.passwords)}))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """Where the broker is, and for how long a session may be silent."""
+
+    host: str
+    port: int
+    keepalive_s: int = KEEPALIVE_S
+
+
 class LiveHome:
     """One home's probe: its messages and its session."""
 
-    def __init__(self, writer: Writer, password: str, address: tuple[str, int], seed: str, now_ms: int) -> None:
+    def __init__(self, writer: Writer, password: str, link: Link, seed: str, now_ms: int) -> None:
         self.writer, self.home = writer, writer.home
-        self._password, self._address = password, address
+        self._password, self._link = password, link
         self._outbox = Outbox(self.home.probe, seed)
         self._rng = random.Random(f"{seed}/live/{self.home.number}")
         self._pending: deque[tuple[int, bytes]] = deque()
@@ -108,6 +117,8 @@ class LiveHome:
             self._change_of_run(run)
         if run is None or not condition.reports:
             return None
+        if self._client is not None and self._client.socket() is None:
+            self._drop()  # paho found out by itself, while it wrote
         if self._client is None:
             if now_ms >= self._again_ms:
                 self._connect(run, now_ms)
@@ -192,7 +203,7 @@ class LiveHome:
         client.on_message = self._heard
         self._again_ms = now_ms + int(self._rng.uniform(*AGAIN_S) * 1_000)
         try:
-            client.connect(*self._address, KEEPALIVE_S)
+            client.connect(self._link.host, self._link.port, self._link.keepalive_s)
         except OSError as exc:
             log.debug("not_connected", extra={"probe": self.home.probe, "why": str(exc)})
             return
@@ -241,12 +252,12 @@ def _properties(packet: int, content_type: str) -> Properties:
 
 
 class Live:
-    """All homes of a town. ``now_ms``: the wall's clock, handed in."""
+    """All homes of a town. ``now_ms``: from when on they measure."""
 
-    def __init__(self, stream: Stream, passwords: Mapping[str, str], address: tuple[str, int], now_ms: int) -> None:
+    def __init__(self, stream: Stream, passwords: Mapping[str, str], link: Link, now_ms: int) -> None:
         seed = stream.town.seed
         self.homes = [
-            LiveHome(Writer(stream, line), passwords[line.home.probe], address, seed, now_ms)
+            LiveHome(Writer(stream, line), passwords[line.home.probe], link, seed, now_ms)
             for line in stream.lines
             if line.home.probe in passwords
         ]
@@ -279,7 +290,7 @@ def main(argv: Sequence[str] = sys.argv) -> int:
     set_up("info", sys.stdout)
     files, settings = broker.load(Path(argv[1]) / "broker"), read(Path(argv[2]))
     stream = settings.stream()
-    live = Live(stream, settings.passwords, (files.host, files.port), _now_ms())
+    live = Live(stream, settings.passwords, Link(host=files.host, port=files.port), _now_ms())
 
     def stop(*_: object) -> None:
         live.is_stopped = True

@@ -20,10 +20,10 @@ def town(homes: int = 60, seed: int = 1, **options: Any) -> Town:
     return build(homes=homes, seed=seed, probed=1.0, **options)
 
 
-def faults(of: Town, *said: Mapping[str, Any], hours: float = 24) -> list[Fault]:
+def faults(of: Town, *said: Mapping[str, Any], hours: float = 24, start_ms: int = START_MS) -> list[Fault]:
     """As a script says them."""
     asked = script.parse({"title": "test", "fault": list(said)}, "test")
-    return script.faults(asked, of, (START_MS, START_MS + int(hours * HOUR_MS)))
+    return script.faults(asked, of, (start_ms, start_ms + int(hours * HOUR_MS)))
 
 
 def stream(of: Town, *said: Mapping[str, Any], hours: float = 3, life: bool = False, **options: Any) -> Stream:
