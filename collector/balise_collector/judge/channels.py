@@ -6,6 +6,7 @@ bad over the same time are one fault of the head-end.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,14 +14,13 @@ from balise_collector.judge import cells as c
 from balise_collector.judge.cells import DAY_MIN, MINUTE_MS
 from balise_collector.judge.ground import Ground
 from balise_collector.judge.incidents import Incident, Spell, reused
-from balise_collector.judge.log import HomeLog
 from balise_collector.judge.marks import DAY_MS, NEVER, Channel
 from balise_collector.judge.runs import is_explained
 
 GOODS_BREAK = 3  # so many good samples between two bad ones: the channel was well meanwhile
 APART_MS = 90 * MINUTE_MS  # bad samples further apart are two faults, as no good one tells
 TOGETHER_MS = 30 * MINUTE_MS  # channels that fail within it fail together
-SAMPLE = c.TV_OK | c.TV_BAD
+ONE_BUILDING = 0.6
 MOST = 0.8  # of the channels: all of them
 
 
@@ -84,14 +84,10 @@ class Channels:
         return runs
 
     def _explained(self, ts_ms: int, home: str) -> bool:
-        """The home's line or radio was bad, or its television is bad whatever the channel."""
+        """The home's line or radio was bad then."""
         log = self._ground.logs[home]
         minute = ts_ms // MINUTE_MS
-        if is_explained(log, minute):
-            return True
-        before = log.cells.last(SAMPLE, minute - 1, APART_MS // MINUTE_MS)
-        after = log.cells.next(SAMPLE, minute + 1, APART_MS // MINUTE_MS)
-        return _is_bad(log, before) and _is_bad(log, after)
+        return is_explained(log, minute)
 
     @staticmethod
     def _broken(seen: Channel, last_ms: int, next_ms: int) -> bool:
@@ -102,8 +98,7 @@ class Channels:
     def _close(self, runs: list[Run], channel: str, seen: Channel, run: Sequence[tuple[int, str]]) -> None:
         settings, ground = self._ground.settings, self._ground
         homes = sorted({home for _, home in run})
-        buildings = {ground.topology.homes[home].building for home in homes}
-        if len(homes) < settings.channel_homes or len(buildings) < 2:
+        if len(homes) < settings.channel_homes or _is_one_building(ground, homes):
             return
         first, last = run[0][0] // MINUTE_MS, run[-1][0] // MINUTE_MS
         if seen.goods(first, last + 1) > len(run) * (1 - settings.channel_share):
@@ -183,8 +178,12 @@ def _reference(ground: Ground, channels: Sequence[str], since_ms: int, until_ms:
     return "network", "the reference probe at the head-end has them well: the network after it"
 
 
-def _is_bad(log: HomeLog, minute: int) -> bool:
-    return minute >= 0 and not log.cells.at(minute) & c.TV_OK
+def _is_one_building(ground: Ground, homes: Sequence[str]) -> bool:
+    """Most of them are of one building, and more than its size explains: then it is that building's television."""
+    count = Counter(ground.topology.homes[home].building for home in homes)
+    building, most = max(count.items(), key=lambda c: (c[1], c[0]))
+    share = ground.measured(("building", building)) / max(1, len(ground.logs))
+    return len(count) < 2 or most > max(ONE_BUILDING, 1.5 * share) * len(homes)
 
 
 def _watches(ground: Ground, home: str, since_ms: int, until_ms: int | None) -> bool:

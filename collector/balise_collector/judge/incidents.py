@@ -28,7 +28,7 @@ SERVICES: dict[Kind, tuple[Service, ...]] = {
     "target": (),
     "tv": ("television",),
     "telephone": ("telephone",),
-    "loss": ("internet",),
+    "loss": ("internet", "television"),
     "slow": ("internet",),
     "platform": (),
 }

@@ -36,6 +36,7 @@ from balise_collector.judge.symptoms import BY_PLACE, SYMPTOMS, Episode, Shared
 from balise_collector.judge.topology import Topology
 
 LATE_MS = 180_000  # older than this when it comes, a row may explain a silence
+CHANNEL_MS = 1_800_000
 SILENCE_BACK_MS = 3 * 86_400_000
 
 
@@ -337,7 +338,8 @@ class Judge:
         yield from self._cuts.incidents
         for shared in self._shared.values():
             yield from shared.incidents
-        yield from self._channels.incidents
+        everywhere = [i for i in self._shared["tv"].incidents if i.element[0] == "operator" and not i.part]
+        yield from (i for i in self._channels.incidents if not any(_explains(e, i) for e in everywhere))
         yield from self._quality.incidents
         yield from self._rating.incidents
         yield from self._blindness.incidents(self.now_ms)
@@ -375,6 +377,12 @@ class Judge:
         for _, spell in before ^ after:
             _stretch(stretches, spell.home, spell.start_ms, spell.end_ms, self.now_ms)
         return stretches
+
+
+def _explains(everything: Incident, channel: Incident) -> bool:
+    """Where all channels are bad everywhere, no channel is a fault of its own."""
+    since_ms, until_ms = channel.since_ms, everything.until_ms
+    return everything.since_ms - CHANNEL_MS <= since_ms and (until_ms is None or since_ms < until_ms)
 
 
 def _by_start(part: Part) -> tuple[int, str]:

@@ -17,7 +17,7 @@ from balise_collector.consumers import Job, Loop, end_with
 from balise_collector.directory import Directory
 from balise_collector.journal import Journal
 from balise_collector.judging import hook, plant
-from balise_collector.judging.consumer import JudgeConsumer
+from balise_collector.judging.consumer import JudgeConsumer, Tell
 from balise_collector.judging.door import Door
 from balise_collector.judging.state import State
 
@@ -54,15 +54,15 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def _teller(state: State):  # type: ignore[no-untyped-def]
+def _teller(state: State) -> Tell:
     """Puts what somebody is to be told of into the queue, in the transaction that keeps the incident."""
-    before: dict[str, str] = {one["id"]: one["state"] for one in state.incidents()}
+    before: dict[str, dict[str, Any]] = {one["id"]: one for one in state.incidents()}
 
     def tell(fields: dict[str, Any], told_ms: int) -> None:
         id_ = str(fields["id"])
         what = hook.event(fields, before.get(id_))
         if what is not None:
-            before[id_] = str(fields["state"])
+            before[id_] = fields
             state.post(id_, json.dumps({"event": what, "told_ms": told_ms, "incident": fields}).encode(), told_ms)
 
     return tell

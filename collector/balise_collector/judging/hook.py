@@ -27,6 +27,9 @@ TIMEOUT_S = 10.0
 AGAIN_S = (5, 15, 60, 300, 900)  # then each quarter of an hour, for
 GIVE_UP = 200  # two days, after which nobody wants to know
 MIN_KEY = 16
+OVER = ("closed", "reviewed")
+TOLD = ("state", "element", "code", "part", "cause", "parent", "works")
+"""What of an incident is worth a message when it changes."""
 
 Send = Callable[["Target", bytes, dict[str, str]], int]
 
@@ -75,16 +78,14 @@ def is_signed(key: bytes, header: str, body: bytes, now_s: int, *, within_s: int
     return hmac.compare_digest(signature(key, int(parts["t"]), body), header)
 
 
-def event(fields: Mapping[str, Any], before: str | None) -> str | None:
-    """opened, changed or closed; None: nobody is told."""
+def event(fields: Mapping[str, Any], before: Mapping[str, Any] | None) -> str | None:
+    """opened, changed or closed; None: nobody is told, for only a count changed, or nothing was ever told."""
     state = fields["state"]
-    if state == "suspected" or (before is None and state != "open"):
-        return None
-    if fields.get("works") and before is None:
-        return None
     if before is None:
-        return "opened"
-    return "closed" if state in ("closed", "reviewed") and before not in ("closed", "reviewed") else "changed"
+        return "opened" if state == "open" and not fields.get("works") else None
+    if all(fields.get(name) == before.get(name) for name in TOLD):
+        return None
+    return "closed" if state in OVER and before["state"] not in OVER else "changed"
 
 
 def deliver(state: State, target: Target, now_ms: int, send: Send) -> int:

@@ -1,0 +1,195 @@
+"""Does the judge say what is known, where, since when, and nothing more?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from balise_collector.judge.evidence import Evidence
+from balise_collector.judge.incidents import Incident
+from balise_collector.judge.judge import Judge
+from balise_collector.judge.rows import Row
+from balise_collector.judge.topology import Work
+from tests.collector.judge.saying import HOUR, MINUTE, T0, cut, life, minute, online, outage, plant, row
+
+PLANT = plant()
+HOMES = sorted(PLANT.homes)
+FIRST_PON, CUT = HOMES[:12], T0 + 20 * MINUTE
+
+
+def judged(*rows: list[Row], until_ms: int, **changes: object) -> Judge:
+    judge = Judge(replace(PLANT, **changes))  # type: ignore[arg-type]
+    judge.take(sorted((r for part in rows for r in part), key=lambda r: (r.received_ms, r.home)))
+    judge.advance(until_ms)
+    return judge
+
+
+def one(judge: Judge) -> Incident:
+    (incident,) = judge.incidents()
+    return incident
+
+
+def quiet(without: list[str], until_ms: int) -> list[Row]:
+    """Everybody's life, of these only up to the cut."""
+    return life([h for h in HOMES if h not in without], T0, until_ms) + life(without, T0, CUT) if without else []
+
+
+def test_a_pon_that_falls_silent_is_one_incident_within_ninety_seconds_and_its_cause_is_not_known() -> None:
+    silent = [r for r in cut(FIRST_PON, CUT, CUT + HOUR, "access.line") if r.ts_ms < CUT + 2 * MINUTE]
+    lost = [r for r in silent if r.measurement == "presence"]
+    judge = judged(quiet(FIRST_PON, CUT + 4 * MINUTE), lost, until_ms=CUT + 90_000)
+    incident = one(judge)
+    assert incident.stage(CUT + 90_000, judge.settings) == "open"
+    assert (incident.element, incident.part, incident.cause) == (("pon", "P0"), False, "unknown")
+    assert (incident.homes, incident.measured, len(set(incident.hit))) == (12, 12, 12)
+    assert abs(incident.since_ms - CUT) < 15_000
+    assert {judge.facts(home)["internet"].state for home in FIRST_PON} == {2}
+    assert judge.facts(HOMES[20])["internet"].state == 0
+
+
+@pytest.mark.parametrize(
+    ("homes", "place", "element", "cause"),
+    [
+        (HOMES[:12], "access.line", ("pon", "P0"), "fibre"),
+        (HOMES[6:18], "", ("building", "B1"), "power"),
+        (HOMES[:24], "access.line", ("card", "O1/C1"), "fibre"),
+        (HOMES, "operator.core", ("olt", "O1"), "core"),
+    ],
+)
+def test_emptied_outboxes_tell_the_cause_and_the_exact_times(
+    homes: list[str], place: str, element: tuple[str, str], cause: str
+) -> None:
+    end_ms = CUT + 30 * MINUTE
+    later = life(homes, end_ms + 2 * MINUTE, end_ms + 15 * MINUTE)
+    judge = judged(quiet(homes, end_ms + 15 * MINUTE), cut(homes, CUT, end_ms, place), later, until_ms=end_ms + HOUR)
+    incident = one(judge)
+    assert (incident.element, incident.cause) == (element, cause)
+    assert incident.stage(end_ms + HOUR, judge.settings) == "reviewed"
+    if place:
+        assert (incident.since_ms, incident.until_ms) == (CUT, end_ms)
+    down = [s for s in judge.timeline(homes[0], "television", T0, end_ms) if s.state == 2]
+    assert len(down) == 1
+    assert abs(down[0].start_ms - CUT) < MINUTE
+
+
+def test_one_silent_home_is_unknown_and_no_incident() -> None:
+    judge = judged(quiet(HOMES[:1], CUT + HOUR), [online(HOMES[0], CUT + 52_000, False)], until_ms=CUT + HOUR)
+    assert judge.incidents() == []
+    assert {span.state for span in judge.facts(HOMES[0]).values()} == {3}
+
+
+def test_nothing_is_green_without_something_fresh() -> None:
+    judge = judged(life(HOMES, T0, CUT), until_ms=CUT + 3 * HOUR)
+    assert {span.state for home in HOMES for span in judge.facts(home).values()} == {3}
+    after = [s for s in judge.timeline(HOMES[0], "internet", CUT, CUT + 3 * HOUR) if s.state == 0]
+    assert all(s.end_ms <= CUT + 17 * MINUTE for s in after)
+
+
+def test_homes_switched_off_one_after_the_other_are_no_fault() -> None:
+    off = [online(home, CUT + number * 4 * MINUTE, False) for number, home in enumerate(HOMES[:20])]
+    judge = judged(life(HOMES, T0, CUT), off, until_ms=CUT + 2 * HOUR)
+    assert judge.incidents() == []
+
+
+def test_agents_that_restart_together_are_no_fault() -> None:
+    off = [r for home in HOMES for r in (online(home, CUT, False), online(home, CUT + 20_000))]
+    judge = judged(life(HOMES, T0, CUT + HOUR), off, until_ms=CUT + HOUR)
+    assert judge.incidents() == []
+
+
+def test_the_olt_tells_fibre_from_power_while_it_lasts() -> None:
+    lost = [r for r in cut(FIRST_PON, CUT, CUT + HOUR, "") if r.ts_ms < CUT + 2 * MINUTE]
+    judge = judged(quiet(FIRST_PON, CUT + 4 * MINUTE), lost, until_ms=CUT + 2 * MINUTE)
+    assert one(judge).cause == "unknown"
+    judge.hear([Evidence(source="olt", ts_ms=CUT + 1_000, what="los", scope="pon", code="P0")])
+    judge.advance(CUT + 2 * MINUTE + 1_000)
+    assert (one(judge).cause, one(judge).confidence) == ("fibre", "sure")
+
+
+def test_declared_works_have_their_incident_and_page_nobody() -> None:
+    works = (Work(code="W1", scope="pon", scope_code="P0", from_ms=CUT - MINUTE, until_ms=CUT + HOUR),)
+    lost = [r for r in cut(FIRST_PON, CUT, CUT + HOUR, "") if r.ts_ms < CUT + 2 * MINUTE]
+    judge = Judge(replace(PLANT, works=works))
+    judge.take([*quiet(FIRST_PON, CUT + 4 * MINUTE), *lost])
+    said = [r for at in (90_000, 120_000) for r in judge.advance(CUT + at) if r.measurement == "incident"]
+    assert {(r.fields["works"], r.fields["paged"]) for r in said} == {("W1", False)}
+
+
+def test_late_rows_make_history_and_page_nobody() -> None:
+    end_ms = CUT + 30 * MINUTE
+    judge = Judge(PLANT)
+    judge.take(quiet(FIRST_PON, end_ms + HOUR))
+    judge.advance(end_ms + 5 * HOUR)
+    judge.take([outage(home, CUT, end_ms, "access.line", end_ms) for home in FIRST_PON])
+    said = [r for r in judge.advance(end_ms + 5 * HOUR + MINUTE) if r.measurement == "incident"]
+    assert one(judge).element == ("pon", "P0")
+    assert [r.fields["paged"] for r in said] == [False]
+
+
+def test_when_the_platform_heard_nothing_it_says_so_and_blames_nobody() -> None:
+    def beat(at: int) -> Row:
+        return Row(
+            home="", probe="collector", measurement="platform", target="ingest", ts_ms=at, received_ms=at, fields={}
+        )
+
+    beats = [beat(at) for at in range(T0, CUT, MINUTE)] + [beat(at) for at in range(CUT + HOUR, CUT + 2 * HOUR, MINUTE)]
+    back = [online(home, CUT + HOUR + n * 100, False) for n, home in enumerate(HOMES)]
+    back += [online(home, CUT + HOUR + 100_000) for home in HOMES]
+    judge = judged(life(HOMES, T0, CUT + 2 * HOUR), beats, back, until_ms=CUT + 2 * HOUR)
+    incident = one(judge)
+    assert (incident.kind, incident.what, incident.hit) == ("platform", "platform", ())
+
+
+def test_probes_whose_messages_alone_were_held_up_had_no_fault() -> None:
+    end_ms = CUT + HOUR
+    silent = [r for r in cut(FIRST_PON, CUT, end_ms, "") if r.measurement == "presence"]
+    judge = judged(life(HOMES, T0, end_ms + 20 * MINUTE), silent, until_ms=end_ms + HOUR)
+    assert one(judge).kind == "platform"
+    assert {s.state for s in judge.timeline(FIRST_PON[0], "internet", CUT, end_ms)} == {0}
+
+
+def test_names_that_fail_everywhere_are_dns_and_the_line_is_not_blamed() -> None:
+    told = [outage(home, CUT, CUT + 20 * MINUTE, "dns") for home in HOMES]
+    judge = judged(life(HOMES, T0, CUT + HOUR), told, until_ms=CUT + HOUR)
+    incident = one(judge)
+    assert (incident.kind, incident.what, incident.cause) == ("dns", "dns", "dns")
+    assert [s.state for s in judge.timeline(HOMES[0], "internet", CUT + MINUTE, CUT + 19 * MINUTE)] == [2]
+
+
+def samples(bad: set[str], bad_homes: set[str], every_min: int = 5) -> list[Row]:
+    """Each home looks at a channel each five minutes, 27 in turn; bad ones within an hour from the cut on."""
+    found = []
+    for number, home in enumerate(HOMES):
+        for step, at in enumerate(range(T0, CUT + 2 * HOUR, every_min * MINUTE)):
+            ts_ms = at + number * 7_000
+            channel = f"c{(step * 7 + number * 5) % 27:02d}"
+            is_bad = CUT <= ts_ms < CUT + HOUR and (channel in bad or home in bad_homes)
+            found.append(row(home, "tv_window", ts_ms, channel, es_ratio=0.6 if is_bad else 0.0, listened_s=10.0))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("bad", "bad_homes", "what", "code"),
+    [
+        ({"c05", "c06", "c07", "c11", "c20", "c21"}, set(), "head_end", "op1"),
+        (set(), set(HOMES[6:18]), "building", "B1"),
+        (set(), {HOMES[3]}, "home", HOMES[3]),
+        ({f"c{n:02d}" for n in range(27)}, set(), "head_end", "op1"),
+    ],
+)
+def test_television_is_placed_by_the_crossing_of_channels_and_homes(
+    bad: set[str], bad_homes: set[str], what: str, code: str
+) -> None:
+    judge = judged(life(HOMES, T0, CUT + 2 * HOUR), samples(bad, bad_homes), until_ms=CUT + 2 * HOUR)
+    incident = one(judge)
+    assert (incident.kind, incident.what, incident.element[1]) == ("tv", what, code)
+    assert abs(incident.since_ms - CUT) < 10 * MINUTE
+
+
+def test_a_pon_that_loses_is_degraded_and_one_busy_home_is_not() -> None:
+    lossy = [r for home in FIRST_PON for at in range(CUT, CUT + HOUR, MINUTE) for r in minute(home, at, lost=2)]
+    others = life([h for h in HOMES if h not in FIRST_PON], T0, CUT + HOUR)
+    judge = judged(others, life(FIRST_PON, T0, CUT), lossy, until_ms=CUT + HOUR)
+    incident = one(judge)
+    assert (incident.kind, incident.element, incident.cause) == ("loss", ("pon", "P0"), "loss")
