@@ -214,6 +214,7 @@ _QUICK: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "loaded": ("targets", {"target": "http://127.0.0.1:8080", "role": "any", "only": None}),
     "udp_capacity": ("targets", {"target": "http://127.0.0.1:8080", "role": "any"}),
+    "speedtest": ("targets", {"target": "http://127.0.0.1:8080", "role": "any", "only": None}),
 }
 
 

@@ -38,9 +38,11 @@ from balise_agent.runner import LineLock, Runner, run_once, until
 log = logging.getLogger(__name__)
 
 QUIET_S = 11.0  # the hint looks back 10 s, at round trips that the test before made long
-KINDS = ("throughput", "loaded", "udp_capacity")
+KINDS = ("throughput", "loaded", "udp_capacity", "speedtest")
 """Probes whose tests go by this gate."""
-_SHAPES = {"loaded": "loaded", "udp_capacity": "burst"}  # of those that have but one
+_SHAPES = {"loaded": "loaded", "udp_capacity": "burst", "speedtest": "speedtest"}  # of those that have but one
+
+DRAIN_S = 1.0  # of the longest queue that is usual
 
 TURN_S = 120.0  # a wall clock that is set, or a new day, is seen this soon; below `heavy_plan.LATE_S`
 SEED, RATIO = "heavy_seed", "gate_ratio"
@@ -85,6 +87,7 @@ class Heavy:
         self._ledger = Ledger()
         self._seed = ""
         self._last_test_s: float | None = None
+        self._filling, self._filled_s = False, -DRAIN_S
         self._changed = asyncio.Event()
         self._unwanted = asyncio.Event()
         self._running = asyncio.Lock()
@@ -100,6 +103,11 @@ class Heavy:
                 log.error("disk_refuses", extra={"why": str(exc)})
             self._changed.clear()
             await until(self._changed, wait_s)
+
+    @property
+    def is_filling(self) -> bool:
+        """A test fills the line now, or its queue has not drained yet."""
+        return self._filling or self._context.monotonic() - self._filled_s < DRAIN_S
 
     def reconsider(self) -> None:
         """Another configuration is in force."""
@@ -241,7 +249,7 @@ class Heavy:
 
     async def _watched(self, test: Test) -> tuple[list[Record], bool]:
         """Its records, and whether others used the line meanwhile. It is ended where the line is needed."""
-        settings = self._settings(test)
+        settings, self._filling = self._settings(test), True
         work = asyncio.create_task(run_once(test.probe, settings, self._context), name=f"test {test.probe}")
         busy, unwanted = asyncio.create_task(self._use.until_busy()), asyncio.create_task(self._until_unwanted())
         try:
@@ -259,6 +267,7 @@ class Heavy:
             for task in (work, busy, unwanted):
                 task.cancel()
             await asyncio.wait([work, busy, unwanted])
+            self._filling, self._filled_s = False, self._context.monotonic()
 
     async def _until_unwanted(self) -> None:
         while not self._runner.paused and not self._unwanted.is_set():

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from balise_agent.contract import Record
-from balise_agent.probes import box, dns, host, loaded, reach, throughput, udp_capacity, voice, web, wifi
+from balise_agent.probes import box, dns, host, loaded, reach, speedtest, throughput, udp_capacity, voice, web, wifi
 from balise_agent.probes.context import Context
 
 
@@ -36,4 +36,5 @@ PROBES: dict[str, Probe] = {
     "udp_capacity": Probe(
         name="udp_capacity", settings=udp_capacity.UdpCapacitySettings, run=udp_capacity.run, heavy=True
     ),
+    "speedtest": Probe(name="speedtest", settings=speedtest.SpeedtestSettings, run=speedtest.run, heavy=True),
 }

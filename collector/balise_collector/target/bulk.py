@@ -42,6 +42,7 @@ class _Body:
     early: int  # bytes of it that came with the head
     deadline_s: float
     ended: Ended
+    says: bytes = b"%d"
     seen: int = 0
     seen_s: float = 0.0
 
@@ -87,12 +88,12 @@ class Streams:
         if fresh:
             threading.Thread(target=sender.run, args=(self._watched(sender),), daemon=True).start()
 
-    def receive(self, sock: socket.socket, size: int, early: int, ended: Ended) -> None:
-        """A body of ``size``, of which ``early`` bytes were read with the head; then the socket is closed."""
+    def receive(self, sock: socket.socket, size: int, early: int, ended: Ended, says: bytes = b"%d") -> None:
+        """A body of ``size``, of which ``early`` bytes were read with the head; then ``says`` how many, and closes."""
         reset_on_close(sock)
         sock.setblocking(False)
         now_s = time.monotonic()
-        body = _Body(size=size, early=early, deadline_s=now_s + self.lasts_s, ended=ended, seen_s=now_s)
+        body = _Body(size=size, early=early, deadline_s=now_s + self.lasts_s, ended=ended, says=says, seen_s=now_s)
         with self._lock:
             self._bodies[sock] = body
             fresh = self._receiver is None or not self._draining
@@ -156,7 +157,7 @@ class Streams:
             if got > body.seen:
                 body.seen, body.seen_s = got, now_s
             if got >= body.size:
-                self._end(sock, b"%d" % got, receiver)
+                self._end(sock, body.says % got, receiver)
             elif not receiver.is_open(sock) or now_s > body.deadline_s or now_s - body.seen_s > IDLE_S:
                 self._end(sock, b"", receiver)
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import secrets
 import socket
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from balise_agent.net.throughput.dialogue import encode_report
 from balise_agent.net.throughput.shape import MOST_BYTES, MOST_STREAMS, SHAPES
@@ -30,6 +31,24 @@ STREAM_MORE_S = 3.0
 CHUNK_BYTES = 1 << 20  # of LibreSpeed's ckSize
 DEFAULT_CHUNKS, MOST_CHUNKS = 4, 1_024  # as its own server has them
 
+MINI = b"/mini/"
+"""Where speedtest-cli finds its "mini" server: below it the lease, then its own paths."""
+MOST_MINI = 64  # its requests a direction: 40 GETs, 51 POSTs
+RANDOM_BYTES = {
+    350: 245_388,
+    500: 505_544,
+    750: 1_118_012,
+    1000: 1_986_284,
+    1500: 4_468_241,
+    2000: 7_907_740,
+    2500: 12_407_926,
+    3000: 17_816_816,
+    3500: 24_262_167,
+    4000: 31_625_365,
+}
+"""Sizes of its pictures, as its own servers have them."""
+
+_RANDOM = re.compile(rb"random([0-9]{3,4})x\1\.jpg")
 _OPEN = Grant(segment="open", shape="full", expires_s=0)
 
 
@@ -51,13 +70,14 @@ class Stream:
     down: bool
     cc: str
     fill: bool
+    says: bytes = b"%d"
 
     def take(self, sock: socket.socket, early: int, ended: Callable[[], None]) -> None:
         """``early``: bytes of the body that were read with the head."""
         if self.down:
             self.streams.send(sock, self.size, self.cc, ended, fill=self.fill)
         else:
-            self.streams.receive(sock, self.size, early, ended)
+            self.streams.receive(sock, self.size, early, ended, self.says)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -94,6 +114,8 @@ class Throughput:
                 return self._stream(request.pairs(), request.length, down=False)
             case b"GET", b"/empty.php":
                 return Told(status=b"200 OK")
+            case method, path if path.startswith(MINI):
+                return self._mini(method, path.removeprefix(MINI), request.length)
             case b"GET", b"/getIP.php":
                 return _json({"processedString": source.removeprefix("::ffff:"), "rawIspInfo": ""})
         return None
@@ -139,6 +161,28 @@ class Throughput:
             return _refused(b"429 Too Many Requests", given.why, b"Retry-After: %d\r\n" % given.retry_s)
         return _json({"lease": given.id, "role": self.role, "udp_port": self.udp_port})
 
+    def _mini(self, method: bytes, path: bytes, length: int) -> Told | Stream:
+        """speedtest-cli's paths, under a lease for it."""
+        name, _, rest = path.partition(b"/")
+        lease = self.leases.find(name.decode("ascii"), self.monotonic())
+        if lease is None or lease.shape != "speedtest":
+            return _refused(b"403 Forbidden", "lease")
+        asked = {"lease": lease.id}
+        picture = _RANDOM.fullmatch(rest.removeprefix(b"speedtest/"))
+        match method, rest:
+            case b"GET", b"":
+                return Told(status=b"200 OK", body=b"Balise\n")
+            case b"GET", b"speedtest/upload.php":
+                return Told(status=b"200 OK", body=b"size=500\n")
+            case b"GET", b"speedtest/latency.txt":
+                return Told(status=b"200 OK", body=b"test=test\n")
+            case b"POST", b"speedtest/upload.php":
+                stream = self._stream(asked, length, down=False)
+                return replace(stream, says=b"size=%d") if isinstance(stream, Stream) else stream
+            case b"GET", _ if picture is not None and int(picture[1]) in RANDOM_BYTES:
+                return self._stream(asked, RANDOM_BYTES[int(picture[1])], down=True)
+        return Told(status=b"404 Not Found")
+
     def _release(self, asked: Mapping[str, str]) -> Told:
         self.leases.release(asked.get("lease", ""))
         self._forget()
@@ -175,7 +219,7 @@ class Throughput:
         if lease is None:
             return _refused(b"403 Forbidden", "lease")
         taken = self._taken.get((lease_id, down), 0)
-        if taken >= MOST_STREAMS:
+        if taken >= (MOST_MINI if lease.shape == "speedtest" else MOST_STREAMS):
             return _refused(b"403 Forbidden", "streams")
         self._taken[lease_id, down] = taken + 1
         lasts_s = SHAPES[lease.shape].lasts_s + STREAM_MORE_S

@@ -5,10 +5,12 @@ One JSON object on stdin (`decode_spec`), one on stdout: ``{"kind", "reason", "f
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from balise_agent.net.throughput.dialogue import Peer
@@ -17,15 +19,14 @@ from balise_agent.net.throughput.measure import Spec, measure
 
 def decode_spec(raw: Mapping[str, Any]) -> Spec:
     """From the parent's JSON; it is ours, so a wrong one raises."""
-    peer = raw["peer"]
-    return Spec(
-        **{name: value for name, value in raw.items() if name != "peer"},
-        peer=Peer(family=peer["family"], address=tuple(peer["address"]), name=peer["name"]),
-    )
+    told = raw["peer"]
+    peer = told and Peer(family=told["family"], address=tuple(told["address"]), name=told["name"])
+    return Spec(**{name: value for name, value in raw.items() if name != "peer"}, peer=peer)
 
 
 def main() -> None:
     """Runs the test."""
+    _first_to_go()
     raw = json.loads(sys.stdin.readline())
     parent = raw.pop("parent", os.getppid())
     spec, terminal = decode_spec(raw), sys.stderr.isatty()
@@ -40,6 +41,12 @@ def main() -> None:
     if terminal:
         print("\r\033[K", end="", file=sys.stderr, flush=True)
     print(json.dumps({"kind": outcome.kind, "reason": outcome.reason, "fields": fields}), flush=True)
+
+
+def _first_to_go() -> None:
+    """Where memory runs out, the kernel kills this test, and not the agent (proc(5))."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000", "ascii")
 
 
 def _progress(direction: str, since_s: float, moved: int) -> None:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 from balise_agent.contract import OK, Outcome, Value, failed
+from balise_agent.net.throughput import indicative
 from balise_agent.net.throughput.capacity import capacity
 from balise_agent.net.throughput.dialogue import Peer, TroubleError
 from balise_agent.net.throughput.limits import VALIDITY, limited_by, worst
@@ -29,10 +31,13 @@ Fields = dict[str, Value]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spec:
-    """What is to be measured. ``only``: down, up or both; contracts in bit/s, None: not known."""
+    """What is to be measured. ``only``: down, up or both; contracts in bit/s, None: not known.
+
+    ``peer`` None: speedtest-cli's own servers.
+    """
 
     kind: str
-    peer: Peer
+    peer: Peer | None
     shape: str = "light"
     only: str = "both"
     streams: int = 4
@@ -49,7 +54,7 @@ class Spec:
 
 def measure(spec: Spec, say: Say, shapes: Mapping[str, Shape] = SHAPES) -> tuple[Outcome, Fields]:
     """Outcome and fields; what was known before a failure is kept."""
-    fields: Fields = {"af": 6 if len(spec.peer.address) == 4 else 4}
+    fields: Fields = {} if spec.peer is None else {"af": 6 if len(spec.peer.address) == 4 else 4}
     try:
         _KINDS[spec.kind](spec, say, shapes, fields)
     except TroubleError as trouble:
@@ -63,7 +68,7 @@ def throughput(spec: Spec, say: Say, shapes: Mapping[str, Shape], fields: Fields
     fields |= {"shape": spec.shape, "streams": spec.streams}
     fields |= {"duration_ms": round(shape.duration_s * 1_000), "discard_ms": round(shape.discard_s * 1_000)}
     limits = []
-    with leased(spec.peer, spec.shape, spec.token, spec.contract, spec.streams, say) as session:
+    with _leased(spec, spec.shape, say) as session:
         fields["role"] = _role(session, spec.role)
         for direction, contract_bps in zip(("down", "up"), spec.contract, strict=True):
             if spec.only in ("both", direction):
@@ -77,10 +82,10 @@ def throughput(spec: Spec, say: Say, shapes: Mapping[str, Shape], fields: Fields
 def loaded(spec: Spec, say: Say, shapes: Mapping[str, Shape], fields: Fields) -> None:
     """Fills the fields of a `loaded` record."""
     shape = shapes["loaded"]
-    with leased(spec.peer, "loaded", spec.token, spec.contract, spec.streams, say) as session:
+    with _leased(spec, "loaded", say) as session:
         fields["role"] = _role(session, spec.role)
         try:
-            pings = open_pings(spec.peer, session.lease.udp_port)
+            pings = open_pings(session.peer, session.lease.udp_port)
         except OSError:
             raise TroubleError(failed("send_failed")) from None
         try:
@@ -94,9 +99,20 @@ def loaded(spec: Spec, say: Say, shapes: Mapping[str, Shape], fields: Fields) ->
 
 def udp_capacity(spec: Spec, say: Say, shapes: Mapping[str, Shape], fields: Fields) -> None:  # noqa: ARG001 - one shape
     """Fills the fields of a `udp_capacity` record."""
-    with leased(spec.peer, "burst", spec.token, spec.contract, spec.streams, say) as session:
+    with _leased(spec, "burst", say) as session:
         fields["role"] = _role(session, spec.role)
         fields |= capacity(session, spec.contract_down_bps)
+
+
+def speedtest(spec: Spec, say: Say, shapes: Mapping[str, Shape], fields: Fields) -> None:  # noqa: ARG001 - it has its own
+    """Fills the fields of a `speedtest` record."""
+    module = indicative.installed()
+    if spec.peer is None:
+        fields |= indicative.reading(module, None, spec.only, say)
+        return
+    with _leased(spec, "speedtest", say) as session:
+        fields["role"] = _role(session, spec.role)
+        fields |= indicative.reading(module, session, spec.only, say)
 
 
 def percentile(ordered: list[int], percent: int) -> int:
@@ -108,6 +124,12 @@ def rpm(ordered_us: list[int]) -> int:
     """Round trips a minute: 60 s over the mean of all but the slowest 5 % (draft-ietf-ippm-responsiveness, § 4.3.1)."""
     kept = ordered_us[: max(1, len(ordered_us) * 95 // 100)]
     return round(60e6 / max(1.0, sum(kept) / len(kept)))
+
+
+def _leased(spec: Spec, shape: str, say: Say) -> AbstractContextManager[Session]:
+    if spec.peer is None:
+        raise TroubleError(failed("resolve"))
+    return leased(spec.peer, shape, spec.token, spec.contract, spec.streams, say)
 
 
 def _role(session: Session, wanted: str) -> str:
@@ -176,4 +198,5 @@ _KINDS: dict[str, Callable[[Spec, Say, Mapping[str, Shape], Fields], None]] = {
     "throughput": throughput,
     "loaded": loaded,
     "udp_capacity": udp_capacity,
+    "speedtest": speedtest,
 }
