@@ -380,6 +380,7 @@ class Agent:
             state_dir=self._config.state_dir,
             line=self._watched,
             box=Box(),
+            own_load=lambda: self._heavy.is_filling,
         )
 
     def _contract(self) -> Contract:

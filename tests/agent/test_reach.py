@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from balise_agent.codec import check_record
-from balise_agent.contract import OK, Record, failed
+from balise_agent.contract import OK, Record, failed, skipped
 from balise_agent.net import icmp, stamp
 from balise_agent.net.datagram import Sent
 from balise_agent.probes.context import Context
@@ -93,6 +94,20 @@ def answer(question: stamp.SenderPacket, sequence: int, held_s: float = 0) -> by
         sender_ttl=64,
     )
     return stamp.encode_reflected(packet)
+
+
+def test_echoes_while_a_test_of_its_own_fills_the_line_are_in_no_figure() -> None:
+    asked = iter([False, True, True])  # the first is quiet, the rest of the window is not
+    with reflector() as port:
+        target = ReachTarget(label="op", host="127.0.0.1", method="stamp", port=port, every_s=0.1)
+        settings = ReachSettings(interval_s=1.0, targets=(target,))
+        quiet = replace(context(), own_load=lambda: next(asked, True))
+        (record,) = asyncio.run(run(settings, quiet))
+        (skip,) = asyncio.run(run(settings, replace(context(), own_load=lambda: True)))
+    assert record.outcome == OK
+    assert record.fields["sent"] == 1
+    assert "fwd_lost" not in record.fields
+    assert skip.outcome == skipped("own_test")
 
 
 @pytest.mark.usefixtures("ping")

@@ -22,7 +22,8 @@ class Context:
     ``line``: what `reach` tells of each echo; None: its windows stand alone (one asked for by hand).
     ``wall_s``: UTC as this machine has it, right or not. ``line_use``: idle, busy or unknown, and what told so (None:
     nothing could); None: nobody looks. ``asked``: somebody wants it now, whatever the plan says.
-    ``box``: what is known of the home's box; None: it is looked for anew.
+    ``box``: what is known of the home's box; None: it is looked for anew. ``own_load``: a test of this probe's own
+    fills the line now.
     """
 
     now_bt_ms: Callable[[], int]
@@ -36,3 +37,4 @@ class Context:
     wall_s: Callable[[], float] = time.time
     line_use: Callable[[], Awaitable[tuple[str, str | None]]] | None = None
     asked: bool = False
+    own_load: Callable[[], bool] = lambda: False

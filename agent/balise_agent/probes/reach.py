@@ -5,6 +5,8 @@ A window (60 s) of echoes to each target, ICMP over ping sockets or UDP in STAMP
 
 Rule 1: one socket for each family and method, one timer for all targets; answers come by the loop's reader.
 Rule 2: an echo is lost when no answer came within 2 s of its sending; a router's refusal says so at once.
+Rule 3: echoes sent while a test of the probe's own fills the line are the ladder's alone: their times and losses would
+be blamed on the line.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from balise_agent.contract import OK, Outcome, Record, Value, failed
+from balise_agent.contract import OK, Outcome, Record, Value, failed, skipped
 from balise_agent.net import icmp, stamp
 from balise_agent.net.datagram import (
     Arrival,
@@ -93,6 +95,7 @@ class Echo:
     held_ns: int = 0  # STAMP: how long the reflector had it, by its own clock; no part of the way
     reflected: int | None = None  # the STAMP reflector's own sequence number
     watch: Watch | None = None  # tells the ladder what becomes of it
+    loaded: bool = False  # a test of this probe's own filled the line: its time says nothing of the line
 
     @property
     def open(self) -> bool:
@@ -310,6 +313,7 @@ class Window:
             packet = stamp.SenderPacket(sequence=echo.sequence, time_ns=echo.asked_ns, session=rung.session)
             data, port = stamp.encode_sender(packet), rung.target.port
         rung.echoes.append(echo)
+        echo.loaded = self._context.own_load()
         if self._line is not None:
             echo.watch = self._line.watch(rung.target.label, self._settings)
         self._awaited[family, rung.session, echo.sequence] = echo
@@ -384,7 +388,14 @@ class Window:
             reason = joined if isinstance(joined, str) else "resolve"  # its name came too late for this window
             fields: dict[str, Value] = {"method": target.method}
             return Record(measurement="reach", bt_ms=bt_ms, target=target.label, outcome=failed(reason), fields=fields)
+        quiet = [echo for echo in joined.echoes if not echo.loaded]
+        if not quiet:
+            loaded: dict[str, Value] = {"method": target.method, "af": joined.address.af}
+            outcome = skipped("own_test")
+            return Record(measurement="reach", bt_ms=bt_ms, target=target.label, outcome=outcome, fields=loaded)
         outcome, fields = summarise(
-            joined.echoes, method=target.method, af=joined.address.af, window_s=self._end_s - self._start_s
+            quiet, method=target.method, af=joined.address.af, window_s=self._end_s - self._start_s
         )
+        if len(quiet) < len(joined.echoes):  # the reflector counted those too
+            fields = {name: value for name, value in fields.items() if name not in ("fwd_lost", "rev_lost")}
         return Record(measurement="reach", bt_ms=bt_ms, target=target.label, outcome=outcome, fields=fields)
