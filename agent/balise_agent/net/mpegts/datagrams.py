@@ -1,0 +1,128 @@
+"""Which datagrams of a channel were lost, late or twice, and in which order are their packets read?
+
+RTP numbers them: sorted by number before anything else is read, for three that swap look like 82 lost packets to a
+continuity counter. Plain UDP does not: a datagram that is byte for byte one of the last eight is a repeat.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from typing import NamedTuple
+
+from balise_agent.net import rtp
+from balise_agent.net.mpegts.packet import SIZE, SYNC
+
+_WAIT = 16  # datagrams that a missing one is waited for: 20 ms of 8 Mbit/s
+_LAST = 8
+_FAR = 3_000  # numbers; a jump beyond that is another sender (RFC 3550 § A.1, MAX_DROPOUT)
+_RTP_HZ = 90_000
+
+
+class Datagram(NamedTuple):
+    """A datagram's packets. ``dropped``: datagrams that the probe's own kernel dropped before it."""
+
+    packets: bytes
+    arrival_ns: int
+    dropped: int = 0
+
+
+class Order:
+    """Datagrams in, in order out; counts as RFC 3550 and RFC 3357 define them."""
+
+    def __init__(self) -> None:
+        self.is_rtp: bool | None = None
+        self.received = self.duplicates = self.reordered = self.unread = self.restarts = 0
+        self.lost = self.events = self.longest = 0
+        self.jitter = 0.0  # in units of the RTP clock
+        self._next: int | None = None
+        self._newest = 0
+        self._held: dict[int, Datagram] = {}
+        self._transit: float | None = None
+        self._recent: deque[bytes] = deque(maxlen=_LAST)
+
+    @property
+    def jitter_ms(self) -> float:
+        """RFC 3550 § 6.4.1."""
+        return self.jitter * 1_000 / _RTP_HZ
+
+    def push(self, data: bytes, arrival_ns: int, dropped: int = 0) -> list[Datagram]:
+        """The datagrams that are next now."""
+        if data[:1] == bytes([SYNC]) and len(data) % SIZE == 0:
+            self.is_rtp = bool(self.is_rtp)
+            return self._plain(data, arrival_ns, dropped)
+        packet = rtp.decode(data)
+        if packet is None or (packet.end - packet.start) % SIZE or packet.start == packet.end:
+            self.unread += 1
+            return []
+        self.is_rtp = True
+        return self._numbered(packet, Datagram(data[packet.start : packet.end], arrival_ns, dropped))
+
+    def end(self) -> list[Datagram]:
+        """What waited: nothing comes any more."""
+        out = []
+        while self._held:
+            out += self._skip()
+        return out
+
+    def _plain(self, data: bytes, arrival_ns: int, dropped: int) -> list[Datagram]:
+        mark = hashlib.blake2b(data, digest_size=8).digest()
+        if mark in self._recent:
+            self.duplicates += 1
+            return []
+        self._recent.append(mark)
+        self.received += 1
+        return [Datagram(data, arrival_ns, dropped)]
+
+    def _numbered(self, packet: rtp.Packet, datagram: Datagram) -> list[Datagram]:
+        self._measure(packet.timestamp, datagram.arrival_ns)
+        if self._next is None:
+            self._next = self._newest = packet.sequence
+        number = rtp.extend(packet.sequence, self._newest)
+        if abs(number - self._newest) > _FAR:
+            return self._restart(packet, datagram)
+        if number < self._next or number in self._held:
+            self.duplicates += 1
+            return []
+        self.received += 1
+        self.reordered += number < self._newest
+        self._newest = max(self._newest, number)
+        self._held[number] = datagram
+        out = self._ready()
+        while len(self._held) > _WAIT:
+            out += self._skip()
+        return out
+
+    def _restart(self, packet: rtp.Packet, datagram: Datagram) -> list[Datagram]:
+        """Another sender, or the same one again: its numbers begin anew, and nothing is lost between."""
+        out = self.end()
+        self.restarts += 1
+        self.received += 1
+        self._next, self._newest = packet.sequence + 1, packet.sequence
+        return [*out, datagram]
+
+    def _ready(self) -> list[Datagram]:
+        out = []
+        while self._next is not None and self._next in self._held:
+            out.append(self._held.pop(self._next))
+            self._next += 1
+        return out
+
+    def _skip(self) -> list[Datagram]:
+        """Gives up what is missing before the first that is held."""
+        first = min(self._held)
+        missing = first - (self._next or first)
+        self.lost += missing
+        self.events += missing > 0
+        self.longest = max(self.longest, missing)
+        self._next = first
+        return self._ready()
+
+    def _measure(self, timestamp: int, arrival_ns: int) -> None:
+        """Interarrival jitter; a timestamp that wraps or jumps is one sample of 2^32, so it is left out."""
+        transit = arrival_ns * (_RTP_HZ / 1e9) - timestamp
+        if self._transit is not None:
+            step = abs(transit - self._transit)
+            if step < _RTP_HZ * 10:
+                self.jitter += (step - self.jitter) / 16
+        self._transit = transit

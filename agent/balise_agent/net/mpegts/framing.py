@@ -1,0 +1,84 @@
+"""Where do packets begin in a run of bytes?
+
+A file may begin anywhere, have packets of 188, 204 (with parity) or 192 bytes (with a time), and lose its step. Five
+sync bytes in step find it, two wrong ones in a row lose it (ETSI TR 101 290, 1.1).
+
+Rule 1: the same packets, whatever the cuts between calls: what cannot be decided yet waits.
+"""
+
+from __future__ import annotations
+
+from balise_agent.net.mpegts.packet import SIZE, SYNC
+
+_STRIDES = (188, 204, 192)
+_ACQUIRE, _LOSE = 5, 2
+
+
+class Framer:
+    """Bytes in, whole packets out."""
+
+    def __init__(self) -> None:
+        self.sync_errors = 0
+        self.sync_losses = 0
+        self._held = b""
+        self._stride = 0  # 0: the step is not known
+        self._wrong = 0
+
+    def push(self, data: bytes, *, end: bool = False) -> bytes:
+        """The packets that are sure now; ``end``: nothing comes after this."""
+        self._held = self._held + data if self._held else data
+        found: list[bytes] = []
+        while True:
+            if not self._stride and not self._find(end=end):
+                break
+            packets = self._take(end=end)
+            found.append(packets)
+            if self._stride or not self._held:
+                break
+        return found[0] if len(found) == 1 else b"".join(found)
+
+    def _find(self, *, end: bool) -> bool:
+        """Looks for five sync bytes in step, for fewer at the end of all; drops what is before."""
+        held = self._held
+        for at in range(len(held)):
+            if held[at] != SYNC:
+                continue
+            for stride in _STRIDES:
+                if at + stride * (_ACQUIRE - 1) >= len(held) and not end:
+                    self._held = held[at:]
+                    return False
+                if all(held[place] == SYNC for place in range(at, len(held), stride)[:_ACQUIRE]):
+                    if len(held) - at < SIZE:
+                        continue
+                    self._held, self._stride, self._wrong = held[at:], stride, 0
+                    return True
+        self._held = b""
+        return False
+
+    def _take(self, *, end: bool) -> bytes:
+        """Whole packets in step; one without its sync byte is counted and left out."""
+        stride = self._stride
+        size = SIZE if end else stride
+        whole = (len(self._held) - size) // stride + 1 if len(self._held) >= size else 0
+        held, self._held = self._held, b"" if end else self._held[whole * stride :]
+        part = held if whole * stride == len(held) else held[: whole * stride]
+        if part[::stride].count(SYNC) == whole and not self._wrong:
+            return part if stride == SIZE else b"".join(part[n : n + SIZE] for n in range(0, len(part), stride))
+        return self._pick(part, whole)
+
+    def _pick(self, part: bytes, whole: int) -> bytes:
+        found = []
+        for nth in range(whole):
+            packet = part[nth * self._stride : nth * self._stride + SIZE]
+            if packet[0] == SYNC:
+                self._wrong = 0
+                found.append(packet)
+                continue
+            self.sync_errors += 1
+            self._wrong += 1
+            if self._wrong >= _LOSE:
+                self.sync_losses += 1
+                self._held = part[nth * self._stride + 1 :] + self._held
+                self._stride = self._wrong = 0
+                break
+        return b"".join(found)

@@ -1,0 +1,96 @@
+"""When did a packet come?
+
+Of a live stream each datagram has its arrival. Of a file nobody knows: its own clock tells, from one PCR of its first
+PCR PID to the next, and between them each packet takes as long as the last ones did.
+
+Rule 1: the same packets have the same times, whatever the cuts between batches.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+
+from balise_agent.net.mpegts.packet import ticks
+
+_FARTHEST_S = 10  # between two PCRs; above it the clock jumped
+_NS_PER_TICK = 1_000 / 27
+
+
+class Timeline:
+    """From an index of a packet to ns since the first, on whatever clock there is."""
+
+    def __init__(self) -> None:
+        self._starts: list[int] = [0]
+        self._base_ns: list[float] = [0.0]
+        self._each_ns: list[float] = [0.0]
+        self._live = False
+        self._origin_ns = 0
+        self._pcr: tuple[int, int, int] | None = None  # PID, index, value of the last one
+
+    @property
+    def is_live(self) -> bool:
+        """Whether arrivals are known."""
+        return self._live
+
+    def arrived(self, index: int, arrival_ns: int) -> None:
+        """Packets from here on came then."""
+        if not self._live:
+            self._live, self._origin_ns = True, arrival_ns
+        self._turn(index, float(arrival_ns - self._origin_ns), 0.0)
+
+    def clock(self, index: int, pid: int, value: int, *, jumps: bool) -> None:
+        """A PCR of the stream."""
+        if self._live or (self._pcr is not None and self._pcr[0] != pid):
+            return
+        if self._pcr is not None:
+            _, before, last = self._pcr
+            passed = ticks(value, last)
+            base_ns = self.at(index)
+            if not jumps and index > before and 0 < passed <= _FARTHEST_S * 27_000_000:
+                each_ns = passed * _NS_PER_TICK / (index - before)
+                base_ns = self.at(before) + passed * _NS_PER_TICK
+                self._turn(index, base_ns, each_ns)
+        self._pcr = (pid, index, value)
+
+    def follows(self, pid: int) -> bool:
+        """Whether this PID's clock is the one that dates packets."""
+        return not self._live and (self._pcr is None or self._pcr[0] == pid)
+
+    def clocks(self, pid: int, indices: list[int], values: list[int], passed: list[int]) -> None:
+        """`clock` for each; none jumps. ``passed``: ticks before each since the one before."""
+        if self._pcr is None:
+            self._pcr = (pid, indices[0], values[0])
+            indices, values, passed = indices[1:], values[1:], passed[1:]
+        _, before, _ = self._pcr
+        for index, value, ticks_ in zip(indices, values, passed, strict=True):
+            length_ns = ticks_ * _NS_PER_TICK
+            self._turn(index, self.at(before) + length_ns, length_ns / (index - before))
+            before = index
+            self._pcr = (pid, index, value)
+
+    def at(self, index: int) -> float:
+        """In ns."""
+        if index >= self._starts[-1]:
+            return self._base_ns[-1] + (index - self._starts[-1]) * self._each_ns[-1]
+        part = max(0, bisect_right(self._starts, index) - 1)
+        return self._base_ns[part] + (index - self._starts[part]) * self._each_ns[part]
+
+    def parts(self) -> tuple[list[int], list[float], list[float]]:
+        """Where each part begins, its first packet's time and how long each takes: `at` for many at once."""
+        return self._starts, self._base_ns, self._each_ns
+
+    def forget(self, index: int) -> None:
+        """Nothing before this index will be asked for, the last PCR's packet aside."""
+        oldest = index if self._pcr is None else min(index, self._pcr[1])
+        part = bisect_right(self._starts, oldest) - 1
+        if part > 0:
+            for parts in (self._starts, self._base_ns, self._each_ns):
+                del parts[:part]
+
+    def _turn(self, index: int, base_ns: float, each_ns: float) -> None:
+        if index == self._starts[-1]:
+            self._base_ns[-1], self._each_ns[-1] = base_ns, each_ns
+            return
+        self._starts.append(index)
+        self._base_ns.append(base_ns)
+        self._each_ns.append(each_ns)
