@@ -224,7 +224,7 @@ def test_a_silence_makes_its_seconds_bad() -> None:
     analyser.finish()
     figures = analyser.report().indicators
     assert figures["iat_max_ms"] == pytest.approx(1_507.0)
-    assert figures["es_ratio"] > 0.2
+    assert float(figures["es_ratio"]) > 0.2
 
 
 def test_a_datagram_that_comes_twice_is_read_once() -> None:
