@@ -22,7 +22,7 @@ from balise_collector.judge.judge import Judge
 from balise_collector.judge.rows import Row
 from balise_collector.store import Unavailable
 from balise_collector.store.influx.server import ServerError
-from balise_collector.town import calendar, running, script, truth
+from balise_collector.town import alarms, calendar, running, script, truth
 from balise_collector.town.running import Run
 from balise_collector.town.score import Score, score
 from balise_collector.town.stream import Stream
@@ -73,6 +73,7 @@ def run(
     path: Annotated[
         str, typer.Option(help="direct: rows to the judge; full: messages, journal, consumers.")
     ] = "direct",
+    evidence: Annotated[bool, typer.Option("--evidence", help="The OLT's alarms are told too (direct path).")] = False,
     influx: Annotated[str, typer.Option(metavar="URL", help="Write all points there too.", show_default=False)] = "",
     token: Annotated[str, typer.Option(help="Its token, or user:password on 1.x.", show_default=False)] = "",
     database: Annotated[str, typer.Option(help="Its database, or bucket.")] = "balise",
@@ -88,7 +89,7 @@ def run(
     filling = _filling(influx, token, database, org)
     began_s = time.monotonic()
     try:
-        found = _judged(asked, filling, as_json)
+        found = _judged(asked, filling, evidence, as_json)
     finally:
         if filling is not None:
             filling.close()
@@ -136,7 +137,7 @@ def _filling(influx: str, token: str, database: str, org: str) -> Filling | None
         stop(exc)
 
 
-def _judged(asked: Asked, filling: Filling | None, quiet: bool) -> Run:
+def _judged(asked: Asked, filling: Filling | None, evidence: bool, quiet: bool) -> Run:
     judge = Judge(ways.topology(asked.town, asked.stream.faults))
     gc.freeze()  # the town stays; the collector of garbage need not walk it again and again
     progress = _progress(asked, quiet)
@@ -144,7 +145,8 @@ def _judged(asked: Asked, filling: Filling | None, quiet: bool) -> Run:
         with tempfile.TemporaryDirectory(prefix="balise-town-") as folder:
             found = ways.through_journal(asked.town, asked.stream, Path(folder), judge, progress)
     else:
-        found = running.run(asked.stream, ways.Direct(judge, filling), progress=progress)
+        told = alarms.of(asked.stream.lines, asked.town.seed) if evidence else ()
+        found = running.run(asked.stream, ways.Direct(judge, filling, told), progress=progress)
     found.notes.settled = ways.settled(judge, asked.town, asked.stream.bounds)
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -10,11 +11,13 @@ from typing import Any, cast
 from balise_collector.consumers import Consumer, StoreConsumer, derived_point, points_of
 from balise_collector.journal import Journal
 from balise_collector.journal_rows import DerivedEntry, Entry
+from balise_collector.judge.evidence import Evidence
 from balise_collector.judge.judge import Judge
 from balise_collector.judge.rows import Derived, Row
 from balise_collector.judge.topology import HomeSite, Topology, Work
 from balise_collector.store import Point
 from balise_collector.store.chunks import open_store
+from balise_collector.town.alarms import Alarm
 from balise_collector.town.faults import Fault
 from balise_collector.town.notes import Key
 from balise_collector.town.running import Run, run
@@ -32,10 +35,11 @@ SERVICES = ("internet", "television", "telephone", "probe")
 
 class Direct:
     """`Judging` over a judge. The stream must be made with ``make=Row``. ``filling``: all of it goes there too, with
-    every home's facts each five minutes, as the collector writes them."""
+    every home's facts each five minutes, as the collector writes them. ``alarms``: what the OLT says, in order."""
 
-    def __init__(self, judge: Judge, filling: Filling | None = None) -> None:
+    def __init__(self, judge: Judge, filling: Filling | None = None, alarms: Sequence[Alarm] = ()) -> None:
         self.judge, self._filling = judge, filling
+        self._alarms = deque(alarms)
 
     def take(self, delivery: Delivery) -> None:
         """Its rows."""
@@ -49,12 +53,19 @@ class Direct:
 
     def tick(self, now_ms: int) -> Iterable[Derived]:
         """What is concluded."""
+        while self._alarms and self._alarms[0].ts_ms < now_ms:
+            self.judge.hear([_evidence(self._alarms.popleft())])
         said = self.judge.advance(now_ms)
         if self._filling is not None:
             rewritten = self.judge.rewrite(now_ms) if now_ms % REWRITE_MS == 0 else ()
             for one in (*said, *rewritten):
                 self._filling.derived(one)
         return said
+
+
+def _evidence(alarm: Alarm) -> Evidence:
+    what: Any = alarm.what
+    return Evidence(source="olt", ts_ms=alarm.ts_ms, what=what, scope="home", code=alarm.home)
 
 
 class Behind:
