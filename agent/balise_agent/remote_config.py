@@ -5,6 +5,9 @@ A retained configuration is laid over the local file: ``plan`` is ``{"batch_s": 
 probes'; what is not in it keeps the local file's value. Broker, identity and the place of files are the local file's
 alone.
 
+Whom a probe may call, and as whom, is the local file's alone too: who could set it from afar could make a thousand
+probes call a number that costs.
+
 Rule 1: one that does not validate is refused whole, with all its faults.
 Rule 2: one that does is on trial until a message sealed under it is acknowledged; after `TRIAL_S` without, the probe
 goes back to the last good one and says so: a bad configuration can brick a probe like bad code.
@@ -28,9 +31,10 @@ from balise_agent.signature import is_signed
 
 T = TypeVar("T")
 
-_OF_A_CONTRACT = ("throughput", "loaded")
 _RATES = ("down_bps", "up_bps")
-_PEERS_OF = {"loaded": "throughput"}  # the same targets, where it has none of its own
+_LOCAL = {"voice": ("accounts", "numbers", "ungated")}
+_PEERS_OF = dict.fromkeys(("loaded", "udp_capacity", "speedtest"), "throughput")
+"""The same targets, where one has none of its own."""
 
 TRIAL_S = 600.0
 MOST_TRIALS = 3
@@ -260,12 +264,10 @@ def _heavy(base: HeavySettings, plan: Any) -> tuple[HeavySettings | None, list[s
     return settings.build(HeavySettings, settings.as_table(base) | dict(plan), "plan.heavy")
 
 
-def _granted(name: str, remote: Config) -> dict[str, Any]:
-    """What the contract and the token say of a probe that fills the line."""
-    if name not in _OF_A_CONTRACT:
-        return {}
-    rates = {f"contract_{way}": remote.contract[way] for way in _RATES if remote.contract.get(way) is not None}
-    return rates | ({"token": remote.token} if remote.token else {})
+def _granted(part: Any, remote: Config) -> dict[str, Any]:
+    """What the contract and the token say of a probe that has a place for it."""
+    said = {f"contract_{way}": remote.contract.get(way) for way in _RATES} | {"token": remote.token or None}
+    return {name: value for name, value in said.items() if value is not None and hasattr(part, name)}
 
 
 def _probe(name: str, base: Any, list_field: str | None, remote: Config) -> tuple[Any, list[str]]:
@@ -274,7 +276,9 @@ def _probe(name: str, base: Any, list_field: str | None, remote: Config) -> tupl
         return None, [f"plan.{name}: not a table"]
     if list_field in plan:
         return None, [f"plan.{name}.{list_field}: unknown key; it is targets.{name}"]
-    table = settings.as_table(base) | _granted(name, remote) | dict(plan)
+    if local := [f"plan.{name}.{key}: the local file's alone" for key in _LOCAL.get(name, ()) if key in plan]:
+        return None, local
+    table = settings.as_table(base) | _granted(base, remote) | dict(plan)
     of = name if name in remote.targets else _PEERS_OF.get(name, name)
     if list_field is not None and of in remote.targets:
         table[list_field] = remote.targets[of]

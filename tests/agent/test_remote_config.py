@@ -121,6 +121,17 @@ def test_the_operators_mode_counts_more_than_the_local_batch_time() -> None:
     assert applied(plan(mode="eco")).batch_s == 300
 
 
+def test_whom_a_probe_calls_and_as_whom_is_the_local_files_alone() -> None:
+    number = {"label": "n", "account": "op", "number": "+33899000000"}
+    for key, given in (("numbers", [number]), ("accounts", []), ("ungated", True)):
+        assert apply(BASE, plan(voice={key: given})) == (f"plan.voice.{key}: the local file's alone",)
+    peers = [{"label": "target", "host": "127.0.0.2", "port": 5060}]
+    config = applied(Config(version=1, targets={"voice": peers}, plan={"voice": {"calls_a_day": 2}}, token="t0ken"))
+    voice = config.probes["voice"]
+    assert (voice.paths[0].host, voice.calls_a_day, voice.token.reveal()) == ("127.0.0.2", 2, "t0ken")
+    assert (voice.accounts, voice.numbers) == ((), ())
+
+
 def test_targets_replace_the_local_ones_of_that_probe_alone() -> None:
     peers = [{"label": "op", "host": "127.0.0.2", "method": "stamp"}]
     config = applied(Config(version=1, targets={"reach": peers}))
@@ -137,9 +148,10 @@ def test_contract_and_token_are_those_of_the_tests_that_fill_the_line() -> None:
     targets = {"throughput": [{"label": "op", "url": "http://127.0.0.1:8080"}]}
     contract = {"down_bps": 10_000_000, "up_bps": 5_000_000, "since": "2026"}
     config = applied(Config(version=1, contract=contract, token="pon.light.1.seal", targets=targets))
-    for name in ("throughput", "loaded"):
+    for name in ("throughput", "loaded", "udp_capacity", "speedtest"):
         part = config.probes[name]
-        assert (part.contract_down_bps, part.contract_up_bps) == (10e6, 5e6)
+        assert getattr(part, "contract_down_bps", 10e6) == 10e6
+        assert getattr(part, "contract_up_bps", 5e6) == 5e6
         assert part.token.reveal() == "pon.light.1.seal"
         assert [target.label for target in part.targets] == ["op"]
     assert config.probes["reach"] == BASE.probes["reach"]
@@ -167,6 +179,7 @@ def test_a_campaign_is_the_operators_to_begin() -> None:
 
 def test_all_faults_are_reported_with_where_the_operator_wrote_them() -> None:
     known = ", ".join(("batch_s", "mode", "heavy", *PROBES))
+    with_peers = [name for name, p in PROBES.items() if any(f.type.startswith("tuple[") for f in fields(p.settings))]
     config = Config(
         version=1,
         plan={
@@ -182,7 +195,7 @@ def test_all_faults_are_reported_with_where_the_operator_wrote_them() -> None:
     assert apply(BASE, config) == (
         f"plan.raech: unknown key; known are {known}",
         f"plan.state_dir: unknown key; known are {known}",
-        "targets.host: unknown key; known are reach, dns, web, throughput, loaded",
+        f"targets.host: unknown key; known are {', '.join(with_peers)}",
         "plan.batch_s: 0 is not within 1-3600 s",
         "plan.reach.targets: unknown key; it is targets.reach",
         f"plan.dns.colour: unknown key; known are {', '.join(f.name for f in fields(DnsSettings))}",

@@ -24,12 +24,17 @@ class Way:
     delay_s: float = 0.0
     late: tuple[int, float] | None = None  # each so manyth is that much later
     burst: tuple[int, int] | None = None
+    heard: list[bytes] | None = None  # what came
+    dies: threading.Event | None = None  # from then on nothing passes, SIP neither
     seen: int = 0
     lost: int = 0
 
     def passes(self, rng: random.Random) -> list[float]:
         """The delays of the copies that go on."""
         self.seen += 1
+        if self.dies is not None and self.dies.is_set():
+            self.lost += 1
+            return []
         if self.burst is not None and self.burst[0] <= self.seen < self.burst[0] + self.burst[1]:
             self.lost += 1
             return []
@@ -51,7 +56,7 @@ class Relay:
 
 @contextmanager
 def relay(target_port: int, up: Way, down: Way, seed: int = 1) -> Iterator[Relay]:
-    """SIP passes as it is, but for the port of the voice."""
+    """SIP passes as it is, but for the ports, so that all of the call comes this way."""
     found = Relay(up=up, down=down)
     running = _Running(target_port, found, seed)
     thread = threading.Thread(target=running.run)
@@ -92,7 +97,8 @@ class _Running:
 
     def _sip_up(self) -> bool:
         got = _take(self._outer)
-        if got is not None:
+        dead = self._found.up.dies is not None and self._found.up.dies.is_set()
+        if got is not None and not dead:
             data, self._caller = got
             self._inner.sendto(data, self._target)
         return got is not None
@@ -105,6 +111,8 @@ class _Running:
                 self._voice = ("127.0.0.1", int(port[1]))
                 here = str(self._near.getsockname()[1]).encode()
                 head, _, body = _PORT.sub(b"m=audio " + here + b" ", data).partition(b"\r\n\r\n")
+                outer = self._outer.getsockname()[1]
+                head = re.sub(rb"(Contact: <sip:[a-z]+@127\.0\.0\.1:)\d+", rb"\g<1>%d" % outer, head)
                 head = re.sub(rb"Content-Length: \d+", b"Content-Length: %d" % len(body), head)
                 data = head + b"\r\n\r\n" + body
             self._outer.sendto(data, self._caller)
@@ -114,6 +122,8 @@ class _Running:
         got = _take(self._near)
         if got is not None and self._voice is not None:
             data, self._talker = got
+            if self._found.up.heard is not None:
+                self._found.up.heard.append(data)
             self._pass(self._found.up, self._far, data, self._voice)
         return got is not None
 

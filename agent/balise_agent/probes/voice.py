@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from balise_agent.contract import Record, skipped
 from balise_agent.net.gateway import HOST_PATTERN
@@ -27,9 +28,9 @@ from balise_agent.settings import Secret, choice, flag, number, secret, series_l
 
 log = logging.getLogger(__name__)
 
-DOMAIN = {"pattern": r"[A-Za-z0-9_.:-]{1,253}", "allowed": "a domain or an address"}
-HOST = {"pattern": HOST_PATTERN, "allowed": "a host name or an address"}
-USER = {"pattern": r"[A-Za-z0-9_.+!~*'()-]{1,64}", "allowed": "a user name of 64 characters at most"}
+DOMAIN: dict[str, Any] = {"pattern": r"[A-Za-z0-9_.:-]{1,253}", "allowed": "a domain or an address"}
+HOST: dict[str, Any] = {"pattern": HOST_PATTERN, "allowed": "a host name or an address"}
+USER: dict[str, Any] = {"pattern": r"[A-Za-z0-9_.+!~*'()-]{1,64}", "allowed": "a user name of 64 characters at most"}
 TRANSPORTS = ("udp", "tcp", "any")
 REFLECTOR = "reflector"
 ANONYMOUS = "probe"  # the same for all: no number says whose line it is
@@ -78,7 +79,8 @@ class VoiceSettings:
     """``timeout_s``: without any answer, as long as who dials would wait; 4 transmissions. ``calls_a_day``: of all.
 
     ``call_every_s``: to test numbers; ``path_every_s``: to reflectors; ``linger_s``: how late voice may be.
-    ``ungated``: of a peer on this machine's loopback nobody asks whether the line is in use.
+    ``token``: of reflectors without one of their own. ``ungated``: before a call to a peer on this machine's loopback
+    nobody asks whether the line is in use.
     """
 
     enabled: bool = flag(True)
@@ -94,9 +96,10 @@ class VoiceSettings:
     resolver: str | None = text(None, **HOST)
     resolver_port: int = number(53, low=1, high=65_535)
     ungated: bool = flag(False)
+    token: Secret | None = secret()
+    paths: tuple[VoicePath, ...] = ()  # the first: it is what the operator sets from afar
     accounts: tuple[VoiceAccount, ...] = ()
     numbers: tuple[VoiceNumber, ...] = ()
-    paths: tuple[VoicePath, ...] = ()
 
 
 async def run(settings: VoiceSettings, context: Context) -> list[Record]:
@@ -133,9 +136,10 @@ def account_target(account: VoiceAccount) -> Target:
     )
 
 
-def path_target(path: VoicePath) -> Target:
+def path_target(path: VoicePath, token_of_all: Secret | None = None) -> Target:
     """The reflector, as nobody."""
-    token = None if path.token is None else path.token.reveal()
+    known = path.token or token_of_all
+    token = None if known is None else known.reveal()
     named = path.host if path.port == 0 else None
     return Target(
         domain=path.host,
@@ -179,7 +183,7 @@ class _Round:
     async def measure_path(self, path: VoicePath) -> None:
         """OPTIONS; where due, a call."""
         due = self._due(f"{path.label}.path", self._settings.path_every_s)
-        async with self._session(path_target(path)) as session:
+        async with self._session(path_target(path, self._settings.token)) as session:
             self._put("voip_signal", f"{path.label}.options", await session.options())
             if due:
                 await self._call(session, "voip_path", path.label, REFLECTOR, reflector=True)

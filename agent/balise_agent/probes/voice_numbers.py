@@ -2,7 +2,7 @@
 
 Pure. The configuration's pattern and `refusal_reason` say it each in its own way: one holds a mistake of the other.
 
-Rule 1: only a number of the configuration's own list, as it is written there; nothing from afar, no redirect.
+Rule 1: only a number of the configuration's own list, as it is written there; no redirect.
 Rule 2: never a number that calls for help, or that could be one behind a prefix; no short code that changes a line.
 """
 

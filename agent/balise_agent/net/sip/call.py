@@ -21,7 +21,7 @@ from balise_agent.net.sip.uri import host_port
 from balise_agent.net.sip.user_agent import Exchange, Times, UserAgent
 
 CANCEL_TIMES = Times(timeout_s=8 * T1_S, ring_s=8 * T1_S)
-BYE_TIMES = Times(timeout_s=16 * T1_S, ring_s=16 * T1_S)
+BYE_TIMES = Times(timeout_s=8 * T1_S, ring_s=8 * T1_S)
 """Less than 64 T1: what a call measured is known; the peer's own timers end it where a BYE is lost."""
 
 
