@@ -11,6 +11,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from balise_agent.outbox_thread import OutboxThread
 from balise_agent.probes import PROBES
 from balise_agent.probes.box import Box
 from balise_agent.probes.context import Context
+from balise_agent.probes.line import open_line
 from balise_agent.runner import LineLock, Runner
 from tests.agent import boxes
 from tests.agent.targets import target
@@ -77,7 +79,7 @@ class Home:
     """One agent's heavy tests."""
 
     def __init__(self, folder: Path, tenant: Tenant, box: boxes.Box | None, port: int, **heavy: Any) -> None:
-        self.tenant, self.clock, self.records = tenant, WallClock(NOON_S), list[Record]()
+        self.folder, self.tenant, self.clock, self.records = folder, tenant, WallClock(NOON_S), list[Record]()
         tables = {
             "agent": {"state_dir": str(folder)},
             "broker": {"host": "127.0.0.1"},
@@ -110,6 +112,14 @@ class Home:
             state_dir=Path("/"),
             box=Box(),
         )
+        self.line = open_line(
+            state_dir=self.folder,
+            boot="boot",
+            now_bt_ms=self.clock.bt_ms,
+            wall_ms=self.clock.wall_ms,
+            clock_ok=self.clock.synchronised,
+        )
+        context = replace(context, line=self.line)
         lock = LineLock()
         self.runner = Runner(PROBES, self.config, context, self.emit, lock)
         self.heavy = Heavy(
@@ -122,6 +132,12 @@ class Home:
             line=lock,
             emit=self.emit,
         )
+
+    def contract(self, **rates: float) -> None:
+        """Another one."""
+        faster = {f"contract_{name}": rate for name, rate in rates.items()}
+        probes = {**self.config.probes, "throughput": replace(self.config.probes["throughput"], **faster)}
+        self.config = replace(self.config, probes=probes)
 
     async def emit(self, record: Record) -> None:
         assert check_record(record) is None, record
@@ -252,6 +268,22 @@ def test_a_budget_that_is_used_up_refuses_at_once_and_so_does_a_seventh_test(tmp
             assert await there.refused() == "budget_tests"
 
     (tmp_path / "other").mkdir()
+    asyncio.run(play())
+
+
+def test_where_only_round_trips_tell_a_light_test_runs_and_says_so_and_a_full_one_does_not(tmp_path: Path) -> None:
+    async def play() -> None:
+        with target() as port:
+            async with home(tmp_path, port, speaks=False) as there:
+                there.contract(down_bps=300e6)
+                for number in reversed(range(2_500)):  # more than an hour of echoes, 1.5 s apart, all as fast
+                    there.line.hint.answered(there.clock.bt_ms() - number * 1_500, 10_000)
+                assert await there.refused("throughput", "full") == "gate_unknown"
+                (record,) = await there.heavy.demand("loaded", None, lambda: None)
+                assert (record.fields["gate"], record.fields["gate_by"]) == ("unknown", "rtt")
+                there.line.hint.lost(there.clock.bt_ms())
+                assert await there.refused("loaded") == "line_busy"
+
     asyncio.run(play())
 
 
