@@ -41,22 +41,20 @@ class Settings:
     home_line_s: int = 120  # an outage of one line is an incident from here on
     home_box_s: int = 300  # a box that restarts takes two to three minutes
     loop_count: int = 3  # or so often within an hour
-    home_service_min: int = 30  # one home's television or telephone: two samples at least
 
     # Services.
     starts_per_day: float = 1 / 60  # how often one home's service fails on its own
     tv_es_ratio: float = 0.10  # a bad second in a sample of 10 s
     channel_share: float = 0.5  # of a channel's samples are bad
-    channel_homes: int = 3
+    channel_homes: int = 3  # of more than one building: fewer are those homes' own
 
     # Quality.
     lossy_window: float = 0.012  # share lost in a window of a minute: from the first of 40 echoes
-    dense_min: int = 7  # minutes before and after one that are looked at with it
-    dense_share: float = 0.45  # of them lossy: 1.5 % lost gives 45 % of windows of 40 with a loss
+    dense_share: float = 0.45  # of a home's minutes are lossy: 1.5 % lost gives 45 % of windows of 40 with a loss
     slow_rtt_us: int = 25_000  # a fibre's median to a target inside the operator's network is below 15 ms
     pon_share: float = 0.6  # of a PON's homes are bad at once
     pon_base: float = 0.1  # of homes are bad in an evening by their own use
-    pon_alpha: float = 1e-6
+    pon_alpha: float = 1e-6  # 144 tests a PON and day: six of six, or eight of ten
 
     # Rate.
     slow_share: float = 0.8  # of the contract
@@ -66,5 +64,3 @@ class Settings:
     # The platform.
     heartbeat_s: int = 150  # its rows come each minute: two are missing
     warm_up_s: int = 180  # the reconnect storm after it
-    everybody: float = 0.8  # of all homes at once: ours or the core's, no line's
-    rewrite_min: int = 5  # facts are written again so often
