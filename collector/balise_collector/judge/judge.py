@@ -16,6 +16,7 @@ from typing import Any
 
 from balise_collector.judge.cells import MINUTE_MS
 from balise_collector.judge.channels import Channels
+from balise_collector.judge.elements import Elements, State
 from balise_collector.judge.evidence import Evidence
 from balise_collector.judge.facts import SERVICES, Part, Service, Span, timeline
 from balise_collector.judge.ground import Ground
@@ -58,6 +59,7 @@ class Judge:
         self._sorted: list[Incident] = []
         self._names = Names()
         self._shown = Shown(self._ground, self._parts, self._names)
+        self._elements = Elements(topology)
         self.now_ms = 0
 
     @property
@@ -98,7 +100,10 @@ class Judge:
         touched, self._touched = self._touched, {}
         stretches = changed or {}
         incidents = None if changed is None else self._sorted
-        return self._shown.changes(self.now_ms, [*touched, *stretches], stretches, incidents)
+        found = self._shown.changes(self.now_ms, [*touched, *stretches], stretches, incidents)
+        if any(row.measurement == "incident" for row in found):
+            found += self._elements.states(self._state(), self._open(), self._marks.samples, self.now_ms)
+        return found
 
     # reading
 
@@ -127,8 +132,19 @@ class Judge:
         return [] if log is None else log.outage_list()
 
     def rewrite(self, now_ms: int) -> Iterator[Derived]:
-        """Every expected home's facts, changed or not; each 5 min."""
-        return self._shown.everything(now_ms)
+        """Every expected home's facts and all that homes share, changed or not; each 5 min."""
+        yield from self._shown.everything(now_ms)
+        state = self._state()
+        yield from self._elements.states(state, self._open(), self._marks.samples, now_ms)
+        yield from self._elements.shares(state, now_ms)
+
+    def _open(self) -> list[Incident]:
+        return [one for one in self._sorted if one.stage(self.now_ms, self.settings) == "open"]
+
+    def _state(self) -> State:
+        """Of each home and service now, and whether declared works explain it."""
+        excused = {home for one in self._open() if one.works for home in one.hit}
+        return lambda home, service: (self._shown.fact(home, service, self.now_ms).state, home in excused)
 
     @property
     def topology(self) -> Topology:
