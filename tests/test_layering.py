@@ -47,6 +47,7 @@ agent.writer agent.outbox_thread agent.orders agent.heavy | agent |
 agent.agent agent.cli agent.service agent.ts_file | agent |
 collector.entry | collector.cli |
 collector.cli collector.commands collector.demo | contract collector | *
+collector.headend |  | *
 collector.demo.exchange | contract collector agent.net.sip | *
 collector.serve collector.children collector.metrics collector.status | contract collector | *
 collector.placement | contract | *
