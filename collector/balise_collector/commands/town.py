@@ -138,13 +138,13 @@ def _filling(influx: str, token: str, database: str, org: str) -> Filling | None
 
 
 def _judged(asked: Asked, filling: Filling | None, evidence: bool, quiet: bool) -> Run:
-    judge = Judge(ways.topology(asked.town, asked.stream.faults))
     gc.freeze()  # the town stays; the collector of garbage need not walk it again and again
     progress = _progress(asked, quiet)
     if asked.path == "full":
         with tempfile.TemporaryDirectory(prefix="balise-town-") as folder:
-            found = ways.through_journal(asked.town, asked.stream, Path(folder), judge, progress)
+            found, judge = ways.through_journal(asked.town, asked.stream, Path(folder), progress)
     else:
+        judge = Judge(ways.topology(asked.town, asked.stream.faults))
         told = alarms.of(asked.stream.lines, asked.town.seed) if evidence else ()
         found = running.run(asked.stream, ways.Direct(judge, filling, told), progress=progress)
     found.notes.settled = ways.settled(judge, asked.town, asked.stream.bounds)

@@ -8,13 +8,14 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, cast
 
-from balise_collector.consumers import Consumer, StoreConsumer, derived_point, points_of
+from balise_collector.consumers import Consumer, StoreConsumer
 from balise_collector.journal import Journal
-from balise_collector.journal_rows import DerivedEntry, Entry
 from balise_collector.judge.evidence import Evidence
 from balise_collector.judge.judge import Judge
 from balise_collector.judge.rows import Derived, Row
 from balise_collector.judge.topology import HomeSite, Topology, Work
+from balise_collector.judging.consumer import JudgeConsumer
+from balise_collector.judging.state import State
 from balise_collector.store import Point
 from balise_collector.store.chunks import open_store
 from balise_collector.town.alarms import Alarm
@@ -68,58 +69,20 @@ def _evidence(alarm: Alarm) -> Evidence:
     return Evidence(source="olt", ts_ms=alarm.ts_ms, what=what, scope="home", code=alarm.home)
 
 
-class Behind:
-    """A judge behind a journal: rows as the journal has them, conclusions into its derived rows. Its state ends with
-    the run, so its cursor need not outlive it."""
-
-    name = "judge"
-    feeds = ("journal", "derived")
-
-    def __init__(self, journal: Journal, judge: Judge) -> None:
-        self._journal, self.judge = journal, judge
-        self._cursors = dict.fromkeys(self.feeds, 0)
-
-    def cursor(self, feed: str) -> int:
-        """The last id taken."""
-        return self._cursors[feed]
-
-    def take(self, feed: str, rows: Sequence[Entry] | Sequence[DerivedEntry], last_id: int) -> None:
-        """As rows."""
-        for row in rows:
-            points = points_of(row) if isinstance(row, Entry) else _platform(row)
-            received_ms = row.received_ms if isinstance(row, Entry) else row.ts_ms
-            self.judge.take([_row(point, received_ms) for point in points])
-        self._cursors[feed] = last_id
-
-    def tick(self, now_ms: int) -> None:
-        """What is concluded by now."""
-        said = self.judge.advance(now_ms)
-        if said:
-            with self._journal.transaction():
-                for one in said:
-                    self._journal.derive(one.measurement, one.tags, one.ts_ms, one.fields)
-
-
-def _platform(row: DerivedEntry) -> list[Point]:
-    """Only the platform's own minutes: it does not read what it said itself."""
-    return derived_point(row) if row.measurement == "platform" else []
-
-
-def _row(point: Point, received_ms: int) -> Row:
-    return Row(received_ms=received_ms, **{name: getattr(point, name) for name in Point.__struct_fields__})
-
-
 def through_journal(
-    town: Town, stream: Stream, folder: Path, judge: Judge, progress: Callable[[int, Run], None]
-) -> Run:
-    """The run by the long way."""
-    store = open_store(folder / "store")
+    town: Town, stream: Stream, folder: Path, progress: Callable[[int, Run], None]
+) -> tuple[Run, Judge]:
+    """The run by the long way, before the judge as it stands behind the journal."""
+    known = topology(town, stream.faults)
+    store, state = open_store(folder / "store"), State(folder / "judge.db")
+    judging: list[JudgeConsumer] = []
 
     def behind(journal: Journal) -> list[Consumer]:
-        return [StoreConsumer(store=store, journal=journal.name), Behind(journal, judge)]
+        judging.append(JudgeConsumer(journal, state, known))
+        return [StoreConsumer(store=store, journal=journal.name), *judging]
 
-    with closing(store), closing(Full(town, folder, behind)) as full:
-        return run(stream, full, progress=progress)
+    with closing(store), closing(state), closing(Full(town, folder, behind)) as full:
+        return run(stream, full, progress=progress), judging[0].judge
 
 
 def topology(town: Town, faults: Sequence[Fault]) -> Topology:
