@@ -22,7 +22,14 @@ from balise_agent.catalogue import CATALOGUE
 from balise_agent.cli import main
 from balise_agent.contract import Record, failed
 from balise_agent.net.throughput import child
-from balise_agent.net.throughput.machine import link_of, machine_share, moment, process_share
+from balise_agent.net.throughput.machine import (
+    Moment,
+    interface_share,
+    link_of,
+    machine_share,
+    moment,
+    process_share,
+)
 from balise_agent.probes.context import Context
 from balise_agent.probes.throughput import ThroughputSettings, ThroughputTarget, run
 from balise_agent.settings import Secret, build
@@ -234,3 +241,11 @@ def test_the_link_is_read_as_the_system_tells_it(tmp_path: Path) -> None:
     assert process_share(before, after) > 0
     assert machine_share(before, before) is None
     assert moment(None, proc=tmp_path).total == 0
+
+
+def test_an_interface_is_as_busy_as_its_busier_way() -> None:
+    before = Moment(at_s=1.0, process_s=0, busy=0, total=0, rx=1_000, tx=500)
+    after = Moment(at_s=3.0, process_s=0, busy=0, total=0, rx=1_250, tx=2_500)
+    assert interface_share(before, after, 10_000) == 0.8
+    assert interface_share(before, after, None) is None
+    assert interface_share(moment(None), moment(None), 10_000) is None

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from balise_agent.net.throughput.dialogue import Report
-from balise_agent.net.throughput.machine import Moment, machine_share, moment
+from balise_agent.net.throughput.machine import Link, Moment, interface_share, link_of, machine_share, moment
 from balise_agent.net.throughput.shape import FILL_CC, FILL_S
 from balise_agent.net.throughput.streams import Payload, Receiver, Sender, reset_on_close
 from balise_agent.net.throughput.tcp_info import ask_congestion, congestion
@@ -49,16 +49,19 @@ class _Body:
 
 @dataclass(slots=True)
 class Streams:
-    """The streams of one lease, or of one connection without. ``lasts_s``: what each may take."""
+    """The streams of one lease, or of one connection without. ``lasts_s``: what each may take; ``nic_bps``: what the
+    interface has, None: what the kernel says of it."""
 
     payload: Payload
     lasts_s: float
+    nic_bps: float | None = None
     _cc: str = "unknown"
     _fill: list[tuple[float, socket.socket, str]] = field(default_factory=list)
     _sender: Sender | None = None
     _receiver: Receiver | None = None
     _bodies: dict[socket.socket, _Body] = field(default_factory=dict)
-    _started: Moment = field(default_factory=lambda: moment(None))
+    _link: Link | None = None
+    _began: dict[str, Moment] = field(default_factory=dict)  # by direction
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _watching: bool = False
     _draining: bool = False
@@ -67,6 +70,7 @@ class Streams:
     def send(self, sock: socket.socket, size: int, cc: str, ended: Ended, *, fill: bool = False) -> None:
         """``size`` random bytes, from a thread; the socket is this object's from now on. ``fill``: as `FILL_CC`."""
         reset_on_close(sock)
+        self._begin("down", sock)
         wanted = cc if cc in CONTROLS else CONTROLS[0]
         ask_congestion(sock, (FILL_CC,) if fill else (wanted,))
         self._cc = congestion(sock)
@@ -91,6 +95,7 @@ class Streams:
     def receive(self, sock: socket.socket, size: int, early: int, ended: Ended, says: bytes = b"%d") -> None:
         """A body of ``size``, of which ``early`` bytes were read with the head; then ``says`` how many, and closes."""
         reset_on_close(sock)
+        self._begin("up", sock)
         sock.setblocking(False)
         now_s = time.monotonic()
         body = _Body(size=size, early=early, deadline_s=now_s + self.lasts_s, ended=ended, says=says, seen_s=now_s)
@@ -105,7 +110,7 @@ class Streams:
 
     def report(self, direction: str) -> Report:
         """What was counted by now."""
-        share = machine_share(self._started, moment(None))
+        share = self._share(direction)
         if direction == "down":
             readings = () if self._sender is None else tuple(self._sender.readings)
             return Report(cc=self._cc, sent=readings, server_share=share)
@@ -115,6 +120,22 @@ class Streams:
     def stop(self) -> None:
         """Resets what runs; its threads end within some ms."""
         self._stopping = True
+
+    def _begin(self, direction: str, sock: socket.socket) -> None:
+        if direction not in self._began:
+            address = str(sock.getsockname()[0]).removeprefix("::ffff:")
+            self._link = link_of(address)
+            self._began[direction] = moment(self._link)
+
+    def _share(self, direction: str) -> float | None:
+        """How busy this machine was since the direction began: its processors or its interface, whichever more."""
+        before = self._began.get(direction)
+        if before is None:
+            return None
+        after = moment(self._link)
+        nic_bps = self.nic_bps if self._link is None or self._link.bps is None else self._link.bps
+        shares = (machine_share(before, after), interface_share(before, after, nic_bps))
+        return max((share for share in shares if share is not None), default=None)
 
     def _watched(self, sender: Sender) -> Callable[[float], bool]:
         """Sampled while there are streams; what comes after has a sender of its own."""

@@ -214,7 +214,7 @@ class Throughput:
         if lease_id is None:
             if self.key is not None:
                 return _refused(b"403 Forbidden", "lease")
-            return Streams(self.payload, SHAPES["full"].lasts_s + STREAM_MORE_S)
+            return Streams(self.payload, SHAPES["full"].lasts_s + STREAM_MORE_S, self.leases.nic_bps)
         lease = self.leases.find(lease_id, self.monotonic())
         if lease is None:
             return _refused(b"403 Forbidden", "lease")
@@ -223,7 +223,7 @@ class Throughput:
             return _refused(b"403 Forbidden", "streams")
         self._taken[lease_id, down] = taken + 1
         lasts_s = SHAPES[lease.shape].lasts_s + STREAM_MORE_S
-        return self._streams.setdefault(lease_id, Streams(self.payload, lasts_s))
+        return self._streams.setdefault(lease_id, Streams(self.payload, lasts_s, self.leases.nic_bps))
 
     def _forget(self) -> None:
         """Ends the streams of leases that are over."""

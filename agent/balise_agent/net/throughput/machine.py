@@ -79,6 +79,14 @@ def machine_share(before: Moment, after: Moment) -> float | None:
     return (after.busy - before.busy) / total if total > 0 else None
 
 
+def interface_share(before: Moment, after: Moment, nic_bps: float | None) -> float | None:
+    """What the interface carried, of what it has, the busier way; 1.0 = all."""
+    moved = [b - a for a, b in ((before.rx, after.rx), (before.tx, after.tx)) if a is not None and b is not None]
+    if not moved or not nic_bps:
+        return None
+    return max(moved) * 8 / max(1e-6, after.at_s - before.at_s) / nic_bps
+
+
 def _processors(proc: Path) -> tuple[int, int]:
     """Ticks that were not idle, and all (proc(5): user nice system idle iowait irq softirq steal)."""
     try:
