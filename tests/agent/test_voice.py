@@ -19,12 +19,14 @@ import pytest
 
 from balise_agent.codec import check_record
 from balise_agent.contract import OK, Record, failed, skipped
+from balise_agent.net import srv
 from balise_agent.probes.context import Context
 from balise_agent.probes.voice import VoiceAccount, VoiceNumber, VoicePath, VoiceSettings, run
 from balise_agent.probes.voice_numbers import NUMBER_ALLOWED
 from balise_agent.settings import Secret, build
 from tests.agent.sip_peers import PASSWORD, Proxy, baresip, free_port, kamailio, refusing, sipp, uas
 from tests.agent.targets import target_ports
+from tests.agent.test_srv import resolver, srv_data
 from tests.agent.voice_relay import Way, relay
 
 NOON_S = 1_800_000_000.0
@@ -265,6 +267,36 @@ def test_a_reflector_with_a_key_takes_only_who_has_a_token(tmp_path: Path) -> No
         found = measured(settings(paths=(without, with_one)))
     assert found["voip_path without"].outcome == failed("sip_forbidden")
     assert found["voip_path with"].outcome == OK
+
+
+def test_a_server_is_found_by_srv_and_the_next_one_asked_where_the_first_is_gone() -> None:
+    with target_ports("--telephone", "--sip-port", "0", "--voice-port", "0") as ports:
+        zone = {
+            ("_sip._udp.op.example", srv.TYPE_SRV): [
+                srv_data(10, 0, free_port(), "127.0.0.1"),
+                srv_data(20, 0, ports["sip"], "127.0.0.1"),
+            ]
+        }
+        with resolver(zone) as ((address, port),):
+            found = measured(
+                settings(
+                    paths=(VoicePath(label="r", host="op.example"),),
+                    talk_s=0.2,
+                    timeout_s=1.0,
+                    resolver=address.host,
+                    resolver_port=port,
+                )
+            )
+    assert found["voip_signal r.options"].outcome == OK
+    assert found["voip_path r"].outcome == OK
+
+
+def test_a_call_over_ipv6_is_as_over_ipv4() -> None:
+    with target_ports("--telephone", "--sip-port", "0", "--voice-port", "0", listen="::1") as ports:
+        found = measured(settings(paths=(VoicePath(label="r", host="::1", port=ports["sip"]),), talk_s=0.4))
+    call = told(found["voip_path r"])
+    assert found["voip_path r"].outcome == OK
+    assert (call["af"], call["loss_up_pct"], call["loss_down_pct"]) == (6, 0.0, 0.0)
 
 
 def test_an_account_that_is_not_said_to_be_the_probes_own_is_never_used() -> None:
