@@ -378,6 +378,7 @@ class Agent:
             rows_waiting=lambda: self._writer.rows_waiting,
             clock_ok=self._clock.synchronised,
             state_dir=self._config.state_dir,
+            identity=self._config.probe.id,
             line=self._watched,
             box=Box(),
             own_load=lambda: self._heavy.is_filling,

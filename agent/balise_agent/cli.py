@@ -68,10 +68,12 @@ def _parser() -> argparse.ArgumentParser:
     once.add_argument("--host", metavar="HOST", help="reach, dns, voice: the peer")
     once.add_argument("--port", type=int, metavar="N", help="reach (stamp), dns, voice: its port")
     once.add_argument("--method", choices=("icmp", "stamp"), help="reach")
-    window = f"reach: length of the window; voice: of the call; default {_WINDOW_S:g}"
+    window = f"reach: length of the window; voice: of the call; default {_WINDOW_S:g}; tv: of the sample; default 10"
     once.add_argument("--seconds", type=float, metavar="S", help=window)
     once.add_argument("--name", metavar="NAME", help="dns: the name to ask for")
-    once.add_argument("--url", metavar="URL", help="web: the object to fetch")
+    once.add_argument(
+        "--url", metavar="URL", help="web: the object to fetch; tv: udp://GROUP:PORT, rtp://SOURCE@GROUP:PORT"
+    )
     once.add_argument(
         "--target", metavar="URL", help="throughput, loaded, udp_capacity: a `balise target`; it fills the line"
     )
@@ -190,7 +192,7 @@ def _settings_once(args: argparse.Namespace, config: AgentConfig | None) -> tupl
         return PROBES[args.probe].settings(), []
     field, defaults = _QUICK[args.probe]
     table = {name: value for name, value in (defaults | given).items() if value is not None}
-    own = _WHOLE | ({"seconds": "talk_s"} if args.probe == "voice" else {})
+    own = _WHOLE | {"seconds": _SECONDS.get(args.probe, "interval_s")}
     whole = {key: table.pop(name) for name, key in own.items() if name in table}
     if "target" in table:
         table["url"] = table.pop("target")
@@ -199,6 +201,7 @@ def _settings_once(args: argparse.Namespace, config: AgentConfig | None) -> tupl
     return build(PROBES[args.probe].settings, {field: [{"label": _LABEL} | table]} | whole, args.probe)
 
 
+_SECONDS = {"voice": "talk_s", "tv": "listen_s"}  # what --seconds sets, else the length of a window
 _OPTIONS = ("host", "port", "method", "seconds", "name", "url", "target", "shape", "only")
 _WHOLE = {"seconds": "interval_s", "shape": "shape", "only": "only", "loaded": "loaded"}  # no setting of one target
 # probe -> the list of its targets, and a target's options with their loopback defaults (None: the settings' own)
@@ -206,6 +209,7 @@ _QUICK: dict[str, tuple[str, dict[str, Any]]] = {
     "reach": ("targets", {"host": "127.0.0.1", "port": None, "method": "icmp", "seconds": _WINDOW_S, "every_s": 0.2}),
     "dns": ("resolvers", {"host": "127.0.0.1", "port": None, "name": "localhost"}),
     "web": ("objects", {"url": "http://127.0.0.1/"}),
+    "tv": ("channels", {"url": "udp://239.255.0.1:5004", "seconds": None}),
     "voice": ("paths", {"host": "127.0.0.1", "port": 5060, "seconds": _WINDOW_S}),
     # `once loaded` is asked for by itself: here is one record, of one target.
     "throughput": (

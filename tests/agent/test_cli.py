@@ -145,7 +145,7 @@ def test_once_has_a_date_only_where_the_clock_is_known(tmp_path: Path, capsys: p
 @pytest.mark.parametrize(
     ("argv", "complaint"),
     [
-        (["once", "tv"], "tv: no such probe; known are " + ", ".join(PROBES)),
+        (["once", "radio"], "radio: no such probe; known are " + ", ".join(PROBES)),
         (["once", "dns", "--url", "http://127.0.0.1/"], "--url: not an option of dns"),
         (["once", "host", "--host", "127.0.0.1"], "--host: not an option of host"),
         (["once", "dns", "--port", "0"], "dns.resolvers[0].port: 0 is not within 1-65535"),

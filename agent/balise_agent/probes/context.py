@@ -24,6 +24,7 @@ class Context:
     nothing could); None: nobody looks. ``asked``: somebody wants it now, whatever the plan says.
     ``box``: what is known of the home's box; None: it is looked for anew. ``own_load``: a test of this probe's own
     fills the line now.
+    ``identity``: the probe's; plans are drawn from it.
     """
 
     now_bt_ms: Callable[[], int]
@@ -38,3 +39,4 @@ class Context:
     line_use: Callable[[], Awaitable[tuple[str, str | None]]] | None = None
     asked: bool = False
     own_load: Callable[[], bool] = lambda: False
+    identity: str = ""
