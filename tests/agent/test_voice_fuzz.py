@@ -17,6 +17,59 @@ SDP = b"v=0\r\nc=IN IP4 192.0.2.1\r\nm=audio 4000 RTP/AVP 8 0\r\na=rtcp:4001\r\n
 CHALLENGE = 'Digest realm="r", nonce="n", qop="auth,auth-int", algorithm=SHA-256, opaque="o", stale=TRUE'
 
 
+def bear_sip(data: bytes) -> None:
+    """All that is done with a message before anything is known of it."""
+    read = message.parse(data)
+    if read is None:
+        return
+    for name in ("via", "record-route", "contact", "to"):
+        message.values(read.headers, name)
+        uri.place(read.headers, name)
+    message.branch(read.headers)
+    message.cseq(read.headers)
+    message.encode(read)
+    asked = message.parse(INVITE)
+    if isinstance(read, Response) and isinstance(asked, Request):
+        made = dialog.from_answer(asked, read)
+        if made is not None:
+            dialog.route(made)
+
+
+def bear_stream(data: bytes) -> None:
+    """A connection's bytes."""
+    buffer = bytearray(data)
+    with contextlib.suppress(ValueError):
+        while True:
+            found, done = message.frame(buffer)
+            del buffer[:done]
+            if found is None:
+                return
+
+
+def bear_challenge(data: bytes) -> None:
+    """A challenge, and its answer."""
+    challenge = digest.strongest([digest.parse(data.decode("latin-1"))])
+    if challenge is not None:
+        digest.answer(challenge, digest.Login(user="u", password="p"), "REGISTER", "sip:h", "c")
+
+
+def bear_dns(data: bytes) -> None:
+    """Records of an answer."""
+    srv.srv_records(data)
+    srv.naptr_records(data)
+
+
+ENTRIES = {
+    "sip": (bear_sip, (INVITE, OK)),
+    "sip_stream": (bear_stream, (INVITE + OK,)),
+    "sdp": (sdp.decode, (SDP,)),
+    "digest": (bear_challenge, (CHALLENGE.encode(),)),
+    "rtcp": (rtcp.decode, (b"\x81\xc8\0\x0c" + bytes(48),)),
+    "srv": (bear_dns, (b"\0\1\x80\0\0\0\0\1\0\0\0\0\0\0\x21\0\1\0\0\0\1\0\x09\0\1\0\2\0\3\1a\0",)),
+}
+"""Decoder -> what bears any bytes, and seeds for a fuzzer."""
+
+
 @st.composite
 def mutated(draw: st.DrawFn, seeds: tuple[bytes, ...]) -> bytes:
     """A real one with parts changed, cut or doubled; or anything."""
