@@ -70,6 +70,11 @@ def _there(log: HomeLog, incident: Incident, from_ms: int, to_ms: int, settings:
     return [span for span in _base(log, "probe", from_ms, to_ms, settings) if span.state != UNKNOWN]
 
 
+def _is_there(log: HomeLog, now_ms: int, settings: Settings) -> bool:
+    minute = log.cells.last(c.ALIVE, now_ms // MINUTE_MS, settings.probe_ttl_min + 1)
+    return minute >= 0 and _held(log, minute, settings.probe_ttl_min) > now_ms
+
+
 def _paint(spans: list[Span], spell: Spell, incident: Incident, service: Service, there: Sequence[Span]) -> list[Span]:
     state = state_of(incident, service)
     worse = frozenset({OK, UNKNOWN}) if state == DEGRADED else frozenset({OK, UNKNOWN, DEGRADED})
@@ -166,7 +171,9 @@ def now(log: HomeLog, service: Service, now_ms: int, parts: Sequence[Part], sett
     for spell, incident in parts:
         is_now = spell.start_ms <= now_ms and (spell.end_ms is None or now_ms < spell.end_ms)
         if is_now and service in HIT[incident.kind] and incident.opened_ms <= now_ms:
-            there = _there(log, incident, now_ms, now_ms + 1, settings)
+            there = (
+                [Span(now_ms, now_ms + 1, OK)] if incident.kind == "line" or _is_there(log, now_ms, settings) else []
+            )
             span = _paint(span, spell, incident, service, there)
     recent = log.outage_list() if log.last_outage_ms > now_ms - OUTAGE_MS else ()
     for outage in reversed(recent):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from balise_collector.judge.settings import Settings
@@ -71,11 +71,13 @@ class Incident:
     parent: str = ""
     reviewed: bool = False
 
-    @property
-    def key(self) -> str:
-        """Of what it is, where and since when: the same facts give the same."""
+    key: str = field(init=False, compare=False)
+    """Of what it is, where and since when: the same facts give the same."""
+
+    def __post_init__(self) -> None:
         said = f"{self.kind}/{self.element[0]}/{self.element[1]}/{self.since_ms // 1_000}/{','.join(self.channels)}"
-        return "I" + base64.b32encode(hashlib.sha256(said.encode()).digest()[:5]).decode().lower()
+        digest = base64.b32encode(hashlib.sha256(said.encode()).digest()[:5]).decode().lower()
+        object.__setattr__(self, "key", f"I{digest}")
 
     @property
     def scope(self) -> str:

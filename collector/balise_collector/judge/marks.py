@@ -19,6 +19,7 @@ NEVER = 2**62
 BUCKET_MIN = 10
 DAY_MS = DAY_MIN * MINUTE_MS
 BOOT_SLACK_MS = 300_000
+REACH_MIN = 155  # no sample is believed for longer: a good one changes nothing about bad ones further away
 NEAR_MS = 5_400_000  # a radio is looked at so seldom, and speaks for the time around
 TELEPHONE = (("sip", c.SIP_BAD, c.SIP_OK), ("register", c.TEL_BAD, c.TEL_OK), ("call", c.CALL_BAD, c.CALL_OK))
 
@@ -126,9 +127,16 @@ class Marks:
 
     def telephone(self, log: HomeLog, ts_ms: int, bits: int) -> None:
         """A sample of the telephone; a good one matters only near a bad one."""
+        minute = ts_ms // MINUTE_MS
         for name, bad, ok in TELEPHONE:
-            if bits & bad or (bits & ok and _is_near(log.bad_days.get(name), ts_ms)):
-                self._run(log, name, ts_ms, bits & bad)
+            if bits & bad:
+                self._run(log, name, ts_ms, 1)
+            elif (
+                bits & ok
+                and _is_near(log.bad_days.get(name), ts_ms)
+                and log.cells.last(bad, minute + REACH_MIN, 2 * REACH_MIN) >= 0
+            ):
+                self._run(log, name, ts_ms, 0)
 
     def quality(self, log: HomeLog, ts_ms: int) -> None:
         """A minute of a home became worse."""
@@ -163,7 +171,7 @@ class Marks:
             known.saw(ts_ms)
         if bad or day in known.bad or day - 1 in known.bad or day + 1 in known.bad:
             self.channels[channel] = min(ts_ms, self.channels.get(channel, NEVER))
-        if bad or _is_near(log.bad_days.get("tv"), ts_ms):
+        if bad or log.was_bad(ts_ms - REACH_MIN * MINUTE_MS, ts_ms + REACH_MIN * MINUTE_MS):
             self._run(log, "tv", ts_ms, int(bad))
 
     def _run(self, log: HomeLog, name: str, ts_ms: int, bad: int) -> None:

@@ -7,6 +7,7 @@ has grown too old; never all homes at once.
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -31,7 +32,19 @@ Known = tuple[int, str]
 class Shown:
     """The last that was said of each home and service, and of each incident."""
 
-    __slots__ = ("_due", "_ground", "_heap", "_live", "_names", "_parts", "_said", "_since", "_stages", "paged")
+    __slots__ = (
+        "_due",
+        "_ground",
+        "_heap",
+        "_live",
+        "_names",
+        "_parts",
+        "_said",
+        "_since",
+        "_stages",
+        "_told",
+        "paged",
+    )
 
     def __init__(self, ground: Ground, parts: Mapping[str, Sequence[Part]], names: Names) -> None:
         self._ground, self._parts, self._names = ground, parts, names
@@ -42,6 +55,7 @@ class Shown:
         self._due: dict[str, int] = {}
         self._stages: dict[str, tuple[Incident, Stage]] = {}
         self._live: set[str] = set()
+        self._told: dict[str, tuple[object, ...]] = {}
 
     def said(self) -> dict[str, list[list[Any]]]:
         """What was last said of each home, in plain values."""
@@ -185,7 +199,9 @@ class Shown:
             known = self._stages.get(id_)
             stage = incident.stage(now_ms, self._ground.settings)
             here[id_] = (incident, stage)
-            if stage != "suspected" and (known is None or known[1] != stage or known[0] != incident):
+            told = _told(incident)
+            if stage != "suspected" and (known is None or known[1] != stage or self._told.get(id_) != told):
+                self._told[id_] = told
                 yield self._row(id_, incident, stage, now_ms)
         for gone in sorted(self._stages.keys() - here.keys()):
             incident, stage = self._stages[gone]
@@ -211,6 +227,13 @@ class Shown:
         if stage == "open" and not (gone or incident.works or late) and incident.element[0] != "home":
             self.paged.add(id_)
         return of_incident(incident, id_, stage, now_ms, paged=id_ in self.paged, gone=gone, parent=parent)
+
+
+def _told(incident: Incident) -> tuple[object, ...]:
+    """What of an incident is a change worth a row; homes by fifths more, not one by one."""
+    known = (incident.element, incident.what, incident.part, incident.cause, incident.confidence, incident.works)
+    steps = int(math.log(max(1, len(incident.spells)), 1.2))
+    return (*known, incident.since_ms, incident.until_ms, incident.channels, steps)
 
 
 def of_incident(
