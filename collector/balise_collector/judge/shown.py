@@ -79,7 +79,8 @@ class Shown:
         incidents: Sequence[Incident] | None,
     ) -> list[Derived]:
         """What is to be said at that date; ``incidents`` None: none changed."""
-        found: list[Derived] = []
+        found = [row for home, dates in rewritten.items() for row in self._rewritten(home, *dates, now_ms)]
+        again = {str(row.tags["home"]) for row in found}
         looked: set[str] = set()
         for home in touched:
             if home not in looked:
@@ -90,8 +91,8 @@ class Shown:
             if self._due.get(home) == due and home not in looked:
                 looked.add(home)
                 self._look(home, now_ms, found)
-        for home, (start_ms, end_ms) in rewritten.items():
-            found += self._rewritten(home, start_ms, min(end_ms, now_ms), now_ms)
+        for home in sorted(again):  # who reads in the order of writing is left with what holds now
+            found += [self._derived(home, s, self.fact(home, s, now_ms), now_ms) for s in SERVICES[:3]]
         found += self._of_incidents(incidents, now_ms)
         return found
 
@@ -167,6 +168,7 @@ class Shown:
 
     def _rewritten(self, home: str, start_ms: int, end_ms: int, now_ms: int) -> Iterator[Derived]:
         """History that is now another: at its dates on the grid, and where it changes."""
+        end_ms = min(end_ms, now_ms)
         if end_ms - start_ms > REWRITTEN_MS or end_ms < start_ms or now_ms - start_ms < STEP_MS:
             return
         log, parts = self._ground.logs[home], self._parts.get(home, ())
