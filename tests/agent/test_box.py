@@ -96,3 +96,17 @@ def test_where_the_agent_lives_in_the_box_its_interface_is_read(tmp_path: Path) 
     assert interface_bytes("wan1", tmp_path) is None
     record = once(BoxSettings(placement="box", wan_interface="lo"))
     assert (record.fields["via"], record.fields["link_up"]) == ("interface", True)
+
+
+def test_while_a_test_runs_the_box_itself_is_watched_towards_the_home() -> None:
+    async def play() -> None:
+        box = Box()
+        given = BoxSettings(placement="box", wan_interface="lo", lan_interface="lo")
+        before, others = await box.bytes(given), await box.of_others(given)
+        assert before is not None
+        assert others is not None
+        assert others[0] >= before[1]
+        assert others[1] >= before[0]
+        assert await box.of_others(BoxSettings(placement="box", wan_interface="lo")) is None
+
+    asyncio.run(play())

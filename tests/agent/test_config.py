@@ -50,7 +50,15 @@ def test_the_example_is_valid() -> None:
 def test_the_defaults_that_the_example_shows_in_comments_are_the_defaults() -> None:
     lines = [line.removeprefix("# ") if " = " in line else line for line in EXAMPLE.read_text().splitlines()]
     optional = ("batch_s", "command_key", "ca_file", "cert_file", "key_file")
-    optional += ("wan_interface", "campaign_from", "day_bytes", "month_bytes", "contract_down_bps", "contract_up_bps")
+    optional += (
+        "wan_interface",
+        "lan_interface",
+        "campaign_from",
+        "day_bytes",
+        "month_bytes",
+        "contract_down_bps",
+        "contract_up_bps",
+    )
     spelt_out = "\n".join(line for line in lines if not line.startswith(optional))
     assert parsed(spelt_out) == load(EXAMPLE)
 
