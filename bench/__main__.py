@@ -3,8 +3,8 @@
     python -m bench [NAME...] [--long] [--runs N] [--json FILE] [--markdown FILE]
 
 Names: ingest, latency, store, home, ping, card, ladder, tenant: half an hour. At full load, by name or all with --long:
-influx, trouble, directory, grafana, chaos, back, which take half an hour more, and hour. The captures, the loop device
-and its file system need root; a group that cannot be measured here says why, and the others go on.
+influx, trouble, directory, grafana, chaos, back, throughput, which take an hour more, and hour. The captures, the loop
+device, its file system and lines need root; a group that cannot be measured here says why, and the others go on.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ import statistics
 from collections.abc import Callable, Iterator
 
 from bench import back, directory, grafana, influx, latency, trouble
+from bench.rate_rows import throughput_rows
 from bench.rows import Runs, scratch
 from bench.table import Row
 from tests.faults import chaos
@@ -50,7 +51,8 @@ def influx_rows(runs: Runs) -> Iterator[Row]:
             peer_figure=influx.TELEGRAF,
             conditions="1,000 probes, 20 messages each, broker, collector, forwarder, InfluxDB and loader on the same"
             " cores; until the last point is in InfluxDB; every message acknowledged and journaled, each point counted",
-            beside=f"forwarder {one.forward_cpu_us_a_point} us a point",
+            beside=f"us a point: {', '.join(f'{name} {us}' for name, us in one.cpu_us.items())}; that is"
+            f" {sum(one.cpu_us.values()):.0f} in all",
         )
 
 
@@ -212,5 +214,6 @@ LONG: dict[str, Callable[[Runs], Iterator[Row]]] = {
     "grafana": grafana_rows,
     "chaos": chaos_rows,
     "back": back_rows,
+    "throughput": throughput_rows,
     "hour": hour_rows,
 }

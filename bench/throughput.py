@@ -1,7 +1,8 @@
 """How near to the truth are our rates and delays, on lines whose truth is arithmetic, beside iperf3?
 
-    python -m bench.throughput [--cases truth,loss,loaded,ipv6,cpu,cost,loopback] [--runs N] [--json]
+    python -m bench.throughput [--cases truth,loss,loaded,ipv6,cpu,cost,loopback,indicative,udp] [--runs N] [--json]
 
+`python -m bench throughput` makes its table of them.
 A line is `bench/relay`: rate on IP packets of 1,500 bytes, tail-drop, FIFO. Truth is rate x 1448 / 1500 (IPv6: 1428).
 """
 
@@ -16,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from bench.relay.line import HOME, Line, Way, line, why_not
 from bench.relay.peers import engine, iperf3, spec_of, target
 
 GOAL = 0.005
+MORE_AT_10 = 2
 GOAL_SHORT_QUEUE = 0.02  # where the queue is shorter than the bandwidth-delay product
 WELL_MS = 10  # a call is as before while its delay rises by no more
 
@@ -40,10 +42,8 @@ def ways(mbps: int, rtt_ms: float, queue_ms: float, loss: float = 0.0) -> tuple[
 
 def truth(runs: int) -> Iterator[Row]:
     """Rates, loss 0."""
-    for mbps, rtt_ms, queue_ms in product((10, 50, 300), (1, 10, 40), (20, 200)):
-        yield from _rates(mbps, rtt_ms, queue_ms, runs=runs)
-    for rtt_ms, queue_ms in product((1, 10, 40), (20, 200)):
-        yield from _rates(800, rtt_ms, queue_ms, runs=1)
+    for mbps, rtt_ms, queue_ms in product((10, 50, 300, 800), (1, 10, 40), (20, 200)):
+        yield from _rates(mbps, rtt_ms, queue_ms, runs=runs + MORE_AT_10 if mbps == 10 and runs > 1 else runs)
 
 
 def loss(runs: int) -> Iterator[Row]:
@@ -75,6 +75,48 @@ def loaded(runs: int) -> Iterator[Row]:
                     rise_ms = (told[f"{way}_loaded_p95_us"] - told["idle_p50_us"]) / 1_000
                     row[f"{way}_rise_ms"], row[f"{way}_ratio"] = round(rise_ms, 1), round(rise_ms / queue_ms, 3)
                 yield row
+
+
+def indicative(runs: int) -> Iterator[Row]:
+    """speedtest-cli in turn with the engine and iperf3, on four lines."""
+    for mbps, rtt_ms, queue_ms in ((10, 10, 200), (50, 10, 100), (300, 10, 20), (800, 20, 50)):
+        down, up = ways(mbps, rtt_ms, queue_ms)
+        for run in range(runs):
+            with tempfile.TemporaryDirectory() as folder, line(down, up, seed=run + 1) as there:
+                row: Row = {"case": "indicative", "mbps": mbps, "rtt_ms": rtt_ms, "queue_ms": queue_ms}
+                with target(there, Path(folder)) as port:
+                    theirs, ours = engine(there, port, kind="speedtest"), engine(there, port)
+                for way in ("down", "up"):
+                    truth_bps = down.goodput_bps()
+                    row[f"{way}_ratio"] = round(ours.get(f"{way}_bps", 0) / truth_bps, 4)
+                    row[f"{way}_speedtest_ratio"] = round(theirs.get(f"{way}_bps", 0) / truth_bps, 4)
+                    row[f"{way}_iperf3_ratio"] = round(iperf3(there, down=way == "down") / truth_bps, 4)
+                yield row | {"limited_by": ours.get("limited_by"), "outcome": theirs["outcome"]}
+
+
+def udp(runs: int) -> Iterator[Row]:
+    """A burst of UDP on lines that lose 1 %: what came, and what was lost, beside what the relay says it lost."""
+    for mbps, rtt_ms, queue_ms in ((10, 40, 200), (50, 10, 100), (300, 10, 20)):
+        down, up = ways(mbps, rtt_ms, queue_ms, 0.01)
+        for run in range(runs):
+            with (
+                tempfile.TemporaryDirectory() as folder,
+                line(down, up, seed=run + 1) as there,
+                target(there, Path(folder)) as port,
+            ):
+                told = engine(there, port, kind="udp_capacity", contract_down_bps=mbps * 1e6)
+            counted = there.counters["down"]
+            yield {
+                "case": "udp",
+                "mbps": mbps,
+                "rtt_ms": rtt_ms,
+                "queue_ms": queue_ms,
+                "outcome": told["outcome"],
+                "down_ratio": round(told.get("down_bps", 0) / (mbps * 1e6), 4),
+                "loss_ratio": told.get("loss_ratio"),
+                "relay_lost_ratio": round(counted["lost"] / max(1, counted["in"]), 5),
+                "limited_by": told.get("limited_by"),
+            }
 
 
 def cost(runs: int) -> Iterator[Row]:
@@ -154,15 +196,24 @@ def loopback(runs: int) -> Iterator[Row]:
 def _loopback_engine(port: int, way: str) -> Row:
     peer = {"family": int(socket.AF_INET), "address": ["127.0.0.1", port], "name": "127.0.0.1"}
     asked = json.dumps({"kind": "throughput", "peer": peer, "only": way}) + "\n"
+    nobody = asked.replace(str(port), "9")
+    start_s, _, _ = _child(nobody)  # the interpreter and its imports, which no GB pays for
+    cpu_s, rss_kb, told = _child(asked)
+    cpu_s -= start_s
+    moved_gb = told[f"{way}_bps"] / 8e9 * (4 if way == "down" else 4.5)  # about: the discarded second is in it
+    figures = {"gbps": round(told[f"{way}_bps"] / 1e9, 2), "cpu_s_per_gb": round(cpu_s / moved_gb, 3)}
+    figures |= {"start_cpu_s": round(start_s, 3), "rss_mb": round(rss_kb / 1024, 1)}
+    return {"case": "loopback", "tool": "balise", "way": way, "cc": told[f"{way}_cc"], **figures}
+
+
+def _child(asked: str) -> tuple[float, int, Mapping[str, Any]]:
+    """CPU in s, the largest resident set of any child so far in kB, and the fields of one test."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     command = [sys.executable, "-m", "balise_agent.net.throughput"]
     done = subprocess.run(command, input=asked, capture_output=True, text=True, check=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    told = json.loads(done.stdout)["fields"]
     cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    moved_gb = told[f"{way}_bps"] / 8e9 * (4 if way == "down" else 4.5)  # about: the discarded second is in it
-    figures = {"gbps": round(told[f"{way}_bps"] / 1e9, 2), "cpu_s_per_gb": round(cpu_s / moved_gb, 3)}
-    return {"case": "loopback", "tool": "balise", "way": way, **figures, "rss_mb": round(after.ru_maxrss / 1024, 1)}
+    return cpu_s, after.ru_maxrss, json.loads(done.stdout)["fields"]
 
 
 def _loopback_iperf3(way: str) -> Row:
@@ -179,6 +230,8 @@ def _loopback_iperf3(way: str) -> Row:
             "-J",
             "-P",
             "4",
+            "-C",
+            "bbr",
             "-t",
             "4",
             *(["-R"] if way == "down" else []),
@@ -193,6 +246,7 @@ def _loopback_iperf3(way: str) -> Row:
         "case": "loopback",
         "tool": "iperf3",
         "way": way,
+        "cc": "bbr",
         "gbps": round(rate / 1e9, 2),
         "cpu_s_per_gb": round(cpu_s_per_gb, 3),
     }
@@ -264,13 +318,15 @@ CASES: dict[str, Callable[[int], Iterator[Row]]] = {
     "cpu": cpu,
     "cost": cost,
     "loopback": loopback,
+    "indicative": indicative,
+    "udp": udp,
 }
 
 
 def main() -> None:
     """Print a row a run."""
     parser = argparse.ArgumentParser(prog="python -m bench.throughput", description=__doc__)
-    parser.add_argument("--cases", default="truth,loss,loaded,ipv6,cpu,cost,loopback", help="of " + ", ".join(CASES))
+    parser.add_argument("--cases", default=",".join(CASES), help="of " + ", ".join(CASES))
     parser.add_argument("--runs", type=int, default=3, help="of each case")
     parser.add_argument("--json", action="store_true", help="a JSON object a row")
     arguments = parser.parse_args()

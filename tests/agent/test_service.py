@@ -115,7 +115,7 @@ def test_the_unit_confines_the_agent_and_restarts_it() -> None:
         "Type": "notify",
         "Restart": "always",
         "WatchdogSec": "60",
-        "MemoryMax": "64M",
+        "MemoryMax": "96M",
         "NoNewPrivileges": "yes",
         "ProtectSystem": "strict",
         "CapabilityBoundingSet": "",

@@ -23,7 +23,8 @@ from balise_agent.net.throughput.shape import SAMPLE_S
 from balise_agent.net.throughput.tcp_info import NOTHING, TcpInfo
 from balise_agent.net.throughput.window import Reading
 
-PAYLOAD_BYTES = 4 << 20
+PAYLOAD_BYTES = 1 << 20
+_PIECE_BYTES = 1 << 16
 DRAIN_S = 0.002
 STOP_S = 0.02
 """A thread that sends looks up this often; so long a dropped stream may live on."""
@@ -128,7 +129,8 @@ class Payload:
 
     def __init__(self) -> None:
         self._fd = os.memfd_create("balise-payload", os.MFD_CLOEXEC)
-        os.write(self._fd, os.urandom(PAYLOAD_BYTES))
+        for _ in range(0, PAYLOAD_BYTES, _PIECE_BYTES):  # whole it would be in memory twice
+            os.write(self._fd, os.urandom(_PIECE_BYTES))
 
     def close(self) -> None:
         """Gives the memory back."""
