@@ -16,14 +16,15 @@ from typing import Any
 
 import pytest
 
-from balise_collector.headend import __main__ as headend
+from balise_agent.net.mpegts.analyser import Analyser
+from balise_collector.headend import sending as headend
 from balise_collector.headend.mux import SIZE, Mux, Service
 
 
 def stream(fault: str = "", packets: int = 7_000) -> bytes:
     """What channel 1 sends, one datagram after the other."""
     sender = headend.Sender(number=1, to=("", 0), fault=fault, rng=random.Random(1))
-    return b"".join(sender.datagrams(packets * SIZE * 8 / 1_000_000))
+    return b"".join(sender.datagrams(packets * SIZE * 8 / headend.RATE_BPS))
 
 
 def test_ffmpeg_decodes_it_without_a_word(tmp_path: Path) -> None:
@@ -61,6 +62,24 @@ def test_tshark_finds_the_fault_that_was_asked_for_and_no_other(tmp_path: Path, 
     assert any(drops) is (fault in ("cc", "loss"))
 
 
+@pytest.mark.parametrize("number", [1, 2])
+def test_our_own_analyser_finds_nothing_in_its_datagrams(number: int) -> None:
+    """Whole datagrams of null packets are equal, and none of them is a duplicate."""
+    sender, analyser = headend.Sender(number=number, to=("", 0), fault="", rng=random.Random(1)), Analyser()
+    sent = sender.datagrams(20)
+    for place, datagram in enumerate(sent):
+        analyser.feed(datagram, place * 7 * SIZE * 8 * 1_000_000_000 // headend.RATE_BPS)
+    analyser.finish()
+    found = analyser.report().indicators
+    assert len(set(sent)) < len(sent) or number == 2
+    assert {
+        name: found[name] for name in ("net_lost_datagrams", "duplicates", "cc_err", "psi_crc_err", "es_ratio")
+    } == {
+        **dict.fromkeys(("net_lost_datagrams", "duplicates", "cc_err", "psi_crc_err"), 0),
+        "es_ratio": 0.0,
+    }
+
+
 def test_a_frozen_picture_is_a_small_one_and_the_rate_stays() -> None:
     moving, still = stream(), stream("freeze")
     assert len(moving) == len(still)
@@ -73,7 +92,7 @@ def count(data: bytes, pid: int) -> int:
 
 
 def test_a_stream_does_not_depend_on_how_it_is_cut() -> None:
-    one, other = (Mux(Service(number=3, name="x")) for _ in "12")
+    one, other = (Mux(Service(number=3, name="x", rate_bps=headend.RATE_BPS)) for _ in "12")
     cuts = b"".join(b"".join(other.take(n % 13)) for n in range(400))
     assert b"".join(one.take(len(cuts) // SIZE)) == cuts
 

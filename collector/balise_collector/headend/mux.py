@@ -34,7 +34,7 @@ class Service:
 
     number: int
     name: str
-    rate_bps: int = 1_000_000
+    rate_bps: int
 
 
 @dataclass(slots=True)
