@@ -20,7 +20,7 @@ HOME_STATE = Measurement(
         field("state", "int", "1", "0 ok, 1 degraded, 2 down, 3 unknown: silence and a stale fact are unknown"),
         field("since_ms", "int", "ms", "since when it is so, UTC"),
         field("age_s", "float", "s", "age of the newest measurement that says so; absent: there is none"),
-        field("coverage", "float", "1", "share of the last hour in which the service's state was known"),
+        field("coverage", "float", "1", "share of the hour before in which the probe measured"),
         field("confidence", "str", "", "sure, probable"),
         field("evidence", "str", "", "what it is concluded from: a record with its reason, silence, an incident"),
         field("cause", "str", "", "what it comes from, where that is known; as incident's cause"),

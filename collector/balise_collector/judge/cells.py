@@ -104,6 +104,10 @@ class Cells:
             minute = end
         return -1
 
+    def share(self, bits: int, minute: int, within: int) -> float:
+        """Of the minutes up to ``minute``, the share with one of these bits."""
+        return sum(bool(self.at(m) & bits) for m in range(minute - within + 1, minute + 1)) / within
+
     def saved(self) -> None:
         """The changed days are kept elsewhere now."""
         self.changed.clear()

@@ -24,6 +24,7 @@ from balise_collector.judge.runs import ttl_min
 
 REWRITTEN_MS = 36 * 3_600_000  # a longer stretch of history is told by its incidents alone
 STEP_MS = 300_000
+COVERAGE_MIN = 60
 LATE_MS = 3_600_000  # what is seen so long after it could be known is history, and pages nobody
 FINAL: frozenset[Stage] = frozenset({"closed", "reviewed"})
 Known = tuple[int, str]
@@ -183,10 +184,12 @@ class Shown:
         fields: dict[str, object] = {"state": span.state, "since_ms": span.start_ms, "evidence": span.why}
         log = self._ground.logs.get(home)
         if log is not None and log.cells.newest >= 0:
+            fields["coverage"] = round(log.cells.share(c.ALIVE, ts_ms // MINUTE_MS - 1, COVERAGE_MIN), 3)
             fields["age_s"] = max(0.0, round(ts_ms / 1_000 - (log.cells.newest + 1) * 60.0, 1))
         fields["confidence"] = "sure" if span.why in ("measured", "silence") else "probable"
-        if span.why[:1] == "I":
-            fields["incident"] = self._names.id(span.why)
+        incident = next((i for _, i in self._parts.get(home, ()) if i.key == span.why), None)
+        if incident is not None:
+            fields |= {"incident": self._names.id(span.why), "cause": incident.cause}
         tags = {"home": home, "building": site.building, "pon": site.pon, "service": service}
         return Derived(measurement="home_state", tags=tags, ts_ms=ts_ms, fields=fields)
 
