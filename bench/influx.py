@@ -48,14 +48,15 @@ LIMIT_S = 300.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """Of one server: points a second. ``backlog`` and ``bare``: turn by turn; ``live``: run by run."""
+    """Of one server: points a second. ``backlog`` and ``bare``: turn by turn; ``live``: run by run; ``cpu_us``:
+    processor time a point of each program of the first of them, which depends least on what else the machine does."""
 
     backlog: tuple[float, ...]
     bare: tuple[float, ...]
     live: tuple[float, ...]
     bytes_a_point: float
     encode_us_a_point: float
-    forward_cpu_us_a_point: float
+    cpu_us: dict[str, float]
 
     @property
     def shares(self) -> tuple[float, ...]:
@@ -157,16 +158,18 @@ def backlog(server: Server, folder: Path, probes: int, messages: int, runs: int)
     }
 
 
-def live(server: Server, folder: Path, probes: int, messages: int) -> tuple[float, float]:
+def live(
+    server: Server, folder: Path, probes: int, messages: int, influxd: int | None
+) -> tuple[float, dict[str, float]]:
     """Points a second from the first PUBLISH to the last point that InfluxDB has kept, all durable and acknowledged;
-    and processor time of the forwarder, us a point."""
+    and processor time of each program, us a point. ``influxd``: its process, where it is ours."""
     where = ground.prepare(folder / "ground", probes)
     load = ingest.make_load(list(where.passwords), messages)
     points, place, data = probes * messages * POINTS_A_MESSAGE, _database(server, "benchlive"), folder / "live"
     _tell(data, place)
     arguments = (str(where.data), sqlite_url(where.data), str(data / "journal.db"))
     log = data / "collect.log"
-    with ground.mosquitto(where.files), ground.module("bench.collect", *arguments, log=log) as collector:
+    with ground.mosquitto(where.files) as broker, ground.module("bench.collect", *arguments, log=log) as collector:
         ground.until(lambda: "open" in log.read_text(), collector)
         sessions = loader.connect((where.files.host, where.files.port), where.passwords)
         for session in sessions:
@@ -174,14 +177,18 @@ def live(server: Server, folder: Path, probes: int, messages: int) -> tuple[floa
         with ground.module(
             "balise_collector.forward", str(data), str(os.getpid()), log=data / "forward.log"
         ) as forward:
+            pids = {"broker": broker.pid, "collector": collector.pid, "forwarder": forward.pid, "loader": os.getpid()}
+            pids |= {} if influxd is None else {"InfluxDB": influxd}
+            before = {name: ground.cpu_s(pid) for name, pid in pids.items()}
             start_s = time.monotonic()
             loader.pour(sessions, acks=True, until_s=start_s + LIMIT_S)
             ground.until(lambda: is_through(data), forward, LIMIT_S)
-            stored_s, cpu_s = time.monotonic() - start_s, ground.cpu_s(forward.pid)
+            stored_s = time.monotonic() - start_s
+            used_us = {name: (ground.cpu_s(pid) - before[name]) / points * 1e6 for name, pid in pids.items()}
         loader.close(sessions)
     assert sum(session.acked for session in sessions) == probes * messages
     assert _count(place, folder) == distinct(data / "journal.db")
-    return round(points / stored_s), round(cpu_s / points * 1e6, 1)
+    return round(points / stored_s), {name: round(us, 1) for name, us in used_us.items()}
 
 
 def _tell(data: Path, place: Server) -> None:
@@ -214,20 +221,22 @@ def _count(place: Server, folder: Path) -> int:
         return sum(reader.counts(0, 2**43).get(name, 0) for name in ("reach", "dns", "web", "host"))
 
 
-def measure(server: Server, folder: Path, probes: int, messages: int, runs: int) -> Figure:
+def measure(
+    server: Server, folder: Path, probes: int, messages: int, runs: int, *, influxd: int | None = None
+) -> Figure:
     """Both figures on one server."""
     found = backlog(server, folder, probes, messages, runs)
-    lives = [live(server, folder / f"live{run}", probes, messages) for run in range(max(1, runs // 2))]
-    return Figure(live=tuple(rate for rate, _ in lives), forward_cpu_us_a_point=lives[0][1], **found)
+    lives = [live(server, folder / f"live{run}", probes, messages, influxd) for run in range(max(1, runs // 2))]
+    return Figure(live=tuple(rate for rate, _ in lives), cpu_us=lives[0][1], **found)
 
 
 @contextmanager
-def debian(folder: Path) -> Iterator[Server]:
+def debian(folder: Path) -> Iterator[Influxd]:
     """InfluxDB 1.6.7, until the block ends."""
     influxd = Influxd(folder / "influxd")
     influxd.start()
     try:
-        yield influxd.server()
+        yield influxd
     finally:
         influxd.kill()
 
@@ -240,8 +249,8 @@ def run(folder: Path, probes: int = 1_000, messages: int = 20, runs: int = 7) ->
         there.mkdir()
         second = influx2()
         if version == "1.6.7":
-            with debian(there) as server:
-                found[version] = measure(server, there, probes, messages, runs)
+            with debian(there) as influxd:
+                found[version] = measure(influxd.server(), there, probes, messages, runs, influxd=influxd.pid)
         elif second is not None:
             found[version] = measure(second, there, probes, messages, runs)
     return found

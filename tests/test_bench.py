@@ -85,8 +85,9 @@ def test_a_directory_of_either_kind_is_beside_the_same_load(tmp_path: Path) -> N
 
 
 def test_a_backlog_and_what_comes_are_counted_in_influxdb(tmp_path: Path) -> None:
-    with influx.debian(tmp_path) as server:
-        found = influx.measure(server, tmp_path, probes=PROBES, messages=EACH, runs=1)
+    with influx.debian(tmp_path) as influxd:
+        found = influx.measure(influxd.server(), tmp_path, probes=PROBES, messages=EACH, runs=1, influxd=influxd.pid)
+    assert found.cpu_us.keys() == {"broker", "collector", "forwarder", "loader", "InfluxDB"}
     assert len(found.backlog) == len(found.bare) == len(found.live) == 1
 
 

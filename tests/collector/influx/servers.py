@@ -60,6 +60,11 @@ class Influxd:
     def url(self) -> str:
         return f"http://127.0.0.1:{self._port}"
 
+    @property
+    def pid(self) -> int:
+        assert self._process
+        return self._process.pid
+
     def server(self, database: str = "balise", credential: str = "") -> Server:
         return Server(url=self.url, database=database, credential=credential)
 
