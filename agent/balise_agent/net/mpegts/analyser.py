@@ -101,7 +101,7 @@ class Analyser:
             self._since_ns = datagram.arrival_ns
         index = self._stream.index + self._size // SIZE
         self._stream.timeline.arrived(index, datagram.arrival_ns)
-        self._delivery.came(datagram.arrival_ns, len(datagram.packets), rate(main_clock(self._stream)))
+        self._delivery.came(datagram.arrival_ns, len(datagram.packets), self._rate)
         if datagram.dropped:
             self._stream.dropped_before(index)
             self._drop_seconds.add(self._second(datagram.arrival_ns))
@@ -124,6 +124,9 @@ class Analyser:
         first_ns = self._delivery.first_ns or 0
         for from_ns, to_ns in self._delivery.silences:
             self._stream.reading.absent(from_ns - first_ns, to_ns - first_ns)
+
+    def _rate(self) -> float:
+        return rate(main_clock(self._stream))
 
     def _second(self, arrival_ns: int) -> int:
         return (arrival_ns - (self._delivery.first_ns or arrival_ns)) // _SECOND_NS

@@ -18,7 +18,6 @@ from balise_agent.net.mpegts.report import Figure, Pid, Report
 from balise_agent.net.mpegts.stream import Stream
 
 _NS = 1_000_000_000
-_CONSTANT = 1.02  # fastest / slowest rate between PCRs; a PCR stands on a packet, so some per cent of it is rounding
 _A_DATAGRAM = 7  # packets, where nobody says how many
 _NEVER = ("pcr_accuracy", "buffer")  # no software on IP can claim ± 500 ns; T-STD needs the decoder's model
 _PERIODS_S = {"pat": 0.5, "pmt": 0.5, "sdt": 2.0, "pid": 5.0, "nit": 10.0, "tdt": 30.0}
@@ -39,7 +38,9 @@ def conclude(
     listened_ns = stream.timeline.at(max(0, stream.index - 1))
     figures = {
         **_losses(stream, order, local_drops),
-        **_delivery(order, delivery, _is_lossy(stream, order)),
+        **_delivery(
+            order, delivery, has_delay_factor=_is_constant(main_clock(stream)) and not _is_lossy(stream, order)
+        ),
         **_tables(stream, listened_ns),
         **_clocks(main_clock(stream), live=stream.timeline.is_live),
         **_pictures(stream, listened_ns),
@@ -76,7 +77,7 @@ def main_clock(stream: Stream) -> Clock | None:
 
 def rate(clock: Clock | None) -> float:
     """Packets a tick of 27 MHz, of the intervals without a loss; 0: not known."""
-    return clock.clean[0] / clock.clean[1] if clock is not None and clock.clean[1] else 0.0
+    return clock.rate.packets_a_tick if clock is not None else 0.0
 
 
 def error_seconds(bad: set[int], local: frozenset[int], listened_ns: float) -> float | None:
@@ -89,7 +90,7 @@ def error_seconds(bad: set[int], local: frozenset[int], listened_ns: float) -> f
 
 
 def _is_constant(clock: Clock | None) -> bool:
-    return clock is not None and clock.slowest > 0 and clock.fastest <= clock.slowest * _CONSTANT
+    return clock is not None and clock.rate.is_constant
 
 
 def _is_lossy(stream: Stream, order: Order) -> bool:
@@ -103,8 +104,7 @@ def _losses(stream: Stream, order: Order, local_drops: int) -> dict[str, Figure]
     if order.is_rtp:
         method, lost = "rtp", max(0, order.lost - local_drops)
     elif _is_constant(clock) and clock is not None:
-        missing = clock.lossy[1] * rate(clock) - clock.lossy[0] if stream.net_missing else 0.0
-        method, lost = "pcr", max(0, round(missing / each) - local_drops)
+        method, lost = "pcr", max(0, round(clock.rate.missing / each) - local_drops)
     else:
         method, lost = "cc", math.ceil(stream.net_missing / each)
     received = order.received or math.ceil(stream.index / each)
@@ -120,13 +120,13 @@ def _losses(stream: Stream, order: Order, local_drops: int) -> dict[str, Figure]
     }
 
 
-def _delivery(order: Order, delivery: Delivery, is_lossy: bool) -> dict[str, Figure]:
+def _delivery(order: Order, delivery: Delivery, *, has_delay_factor: bool) -> dict[str, Figure]:
     found: dict[str, Figure] = {}
     if order.is_rtp:
         found["rtp_jitter_ms"] = round(order.jitter_ms, _DIGITS)
     if delivery.first_ns is not None:
         found["iat_max_ms"] = round(delivery.longest_ns / 1e6, _DIGITS)
-    if delivery.delay_factor_ms is not None and not is_lossy:
+    if delivery.delay_factor_ms is not None and has_delay_factor:
         found["mdi_df_ms"] = round(delivery.delay_factor_ms, _DIGITS)
     return found
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from balise_agent.net.mpegts.packet import PCR_HZ, SIZE
 
 SILENCE_NS = 200_000_000
@@ -10,7 +12,7 @@ _MOST = 20_000  # datagrams in a second; 216 Mbit/s are that
 
 
 class Delivery:
-    """Arrivals, second by second. ``rate``: packets a tick of 27 MHz, known from the clean intervals of the PCR."""
+    """Arrivals, second by second. ``rate``: tells packets a tick of 27 MHz, as the clock references do."""
 
     def __init__(self) -> None:
         self.first_ns: int | None = None
@@ -21,7 +23,7 @@ class Delivery:
         self._second: list[tuple[int, int]] = []
         self._began_ns = 0
 
-    def came(self, arrival_ns: int, size: int, rate: float) -> None:
+    def came(self, arrival_ns: int, size: int, rate: Callable[[], float]) -> None:
         """A datagram."""
         if self.first_ns is None or self.last_ns is None:
             self.first_ns = self._began_ns = arrival_ns
@@ -31,7 +33,7 @@ class Delivery:
             if gap_ns >= SILENCE_NS and len(self.silences) < 1_000:
                 self.silences.append((self.last_ns, arrival_ns))
         if arrival_ns - self._began_ns >= _SECOND_NS:
-            self._close(rate)
+            self._close(rate())
             self._began_ns = arrival_ns
         self.last_ns = arrival_ns
         if len(self._second) < _MOST:

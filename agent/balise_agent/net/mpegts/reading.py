@@ -27,6 +27,7 @@ from balise_agent.net.mpegts.psi import (
     Tables,
 )
 from balise_agent.net.mpegts.random_access import is_start
+from balise_agent.net.mpegts.steady import Rate
 from balise_agent.net.mpegts.timeline import Timeline
 
 TABLE_LIMIT_MS, PID_LIMIT_MS, PTS_LIMIT_MS = 500.0, 5_000.0, 700.0
@@ -71,7 +72,7 @@ class Interval:
 
 @dataclass(slots=True)
 class Clock:
-    """The PCRs of one PID. ``clean`` and ``lossy``: packets and ticks of intervals without and with a loss."""
+    """The PCRs of one PID."""
 
     count: int = 0
     last: int | None = None
@@ -79,10 +80,7 @@ class Clock:
     longest_ms: float | None = None
     above: list[int] = field(default_factory=lambda: [0, 0])
     jumps: int = 0
-    clean: list[int] = field(default_factory=lambda: [0, 0])
-    lossy: list[int] = field(default_factory=lambda: [0, 0])
-    slowest: float = 0.0  # packets a tick, of clean intervals
-    fastest: float = 0.0
+    rate: Rate = field(default_factory=Rate)
     points: list[tuple[float, float]] = field(default_factory=list)  # PCR time and arrival, in ms
     elapsed_ms: float = 0.0
 
@@ -197,7 +195,7 @@ class Reading:
         lost = self._losses
         for ticks_, number, start in zip(passed, packets, since, strict=True):
             is_lossy = bool(lost) and bisect_right(lost, start + number) > bisect_right(lost, start)
-            self._rate(clock, number, ticks_, is_lossy=is_lossy)
+            clock.rate.add(number, ticks_, is_lossy=is_lossy)
 
     def _passed(self, clock: Clock, index: int, pid: int, value: int) -> None:
         passed = ticks(value, clock.last or 0)
@@ -213,16 +211,7 @@ class Reading:
         clock.longest_ms = max(clock.longest_ms or 0.0, passed_ms)
         for nth, limit_ms in enumerate(PCR_LIMITS_MS):
             clock.above[nth] += passed_ms > limit_ms
-        self._rate(clock, index - clock.index, passed, is_lossy=is_lossy)
-
-    def _rate(self, clock: Clock, packets: int, passed: int, *, is_lossy: bool) -> None:
-        part = clock.lossy if is_lossy else clock.clean
-        part[0] += packets
-        part[1] += passed
-        if not is_lossy and passed:
-            rate = packets / passed
-            clock.slowest = min(clock.slowest or rate, rate)
-            clock.fastest = max(clock.fastest, rate)
+        clock.rate.add(index - clock.index, passed, is_lossy=is_lossy)
 
     # tables
 
