@@ -18,11 +18,14 @@ from typing import Any
 from balise_agent import settings
 from balise_agent.probes import PROBES
 
-_PATH = {"pattern": r"[^\x00-\x1f]{1,1024}", "allowed": "a path"}
-_HOST = {"pattern": r"[A-Za-z0-9_.:%-]{1,253}", "allowed": "a host name or an address"}
-_DATE = {"pattern": r"20[0-9]{2}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])", "allowed": "a date like 2026-11-24"}
+_PATH: dict[str, Any] = {"pattern": r"[^\x00-\x1f]{1,1024}", "allowed": "a path"}
+_HOST: dict[str, Any] = {"pattern": r"[A-Za-z0-9_.:%-]{1,253}", "allowed": "a host name or an address"}
+_DATE: dict[str, Any] = {
+    "pattern": r"20[0-9]{2}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])",
+    "allowed": "a date like 2026-11-24",
+}
 _MOST_BYTES = 10**13
-_KEY = {"pattern": r"[A-Za-z0-9_-]{43}=?", "allowed": "an Ed25519 public key, 32 bytes in base64url"}
+_KEY: dict[str, Any] = {"pattern": r"[A-Za-z0-9_-]{43}=?", "allowed": "an Ed25519 public key, 32 bytes in base64url"}
 
 BATCH_S = {"normal": 60.0, "eco": 300.0}
 """Freshness before bytes: a fixed line does not count a megabyte a day; eco is for one that does."""

@@ -49,7 +49,7 @@ def test_the_example_is_valid() -> None:
 
 def test_the_defaults_that_the_example_shows_in_comments_are_the_defaults() -> None:
     lines = [line.removeprefix("# ") if " = " in line else line for line in EXAMPLE.read_text().splitlines()]
-    optional = ("batch_s", "command_key", "ca_file", "cert_file", "key_file")
+    optional: tuple[str, ...] = ("batch_s", "command_key", "ca_file", "cert_file", "key_file")
     optional += (
         "wan_interface",
         "lan_interface",
