@@ -59,8 +59,8 @@ INCIDENT = Measurement(
 ELEMENT_STATE = Measurement(
     name="element_state",
     meaning="What the judge believes of what homes share: on change and each 5 min, for everything that is expected.",
-    target="pon:SERVICE, building:SERVICE (which one is in its tag), fleet:SERVICE; else element:CODE: olt, card, core, "
-    "dns, upstream, target, headend, channel, registrar",
+    target="pon:SERVICE, building:SERVICE (which one is in its tag), fleet:SERVICE; else element:CODE: olt, card, "
+    "core, dns, upstream, target, headend, channel, registrar",
     source="Balise; docs/judge.md",
     retention="state",
     writer="collector",
