@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from balise_agent.net import rtcp, srv
@@ -88,7 +88,7 @@ def mutated(draw: st.DrawFn, seeds: tuple[bytes, ...]) -> bytes:
     return bytes(data) if draw(st.integers(0, 9)) else draw(st.binary(max_size=400))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(mutated((INVITE, OK)))
 def test_any_bytes_are_a_message_or_none_and_what_is_read_can_be_written(data: bytes) -> None:
     read = message.parse(data)
@@ -109,7 +109,7 @@ def test_any_bytes_are_a_message_or_none_and_what_is_read_can_be_written(data: b
         message.encode(dialog.refused_ack(asked, read))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(mutated((INVITE, OK)), max_size=4))
 def test_any_stream_is_cut_or_given_up(parts: list[bytes]) -> None:
     buffer = bytearray()
@@ -125,7 +125,7 @@ def test_any_stream_is_cut_or_given_up(parts: list[bytes]) -> None:
                 assert len(data) <= message.MAX_BYTES
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(mutated((SDP,)))
 def test_any_bytes_are_a_description_or_none(data: bytes) -> None:
     media = sdp.decode(data)
@@ -134,7 +134,7 @@ def test_any_bytes_are_a_description_or_none(data: bytes) -> None:
         sdp.encode(media, 1)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.one_of(st.text(max_size=200), mutated((CHALLENGE.encode(),)).map(lambda data: data.decode("latin-1"))))
 def test_any_text_is_a_challenge_or_none_a_uri_or_none(text: str) -> None:
     challenge = digest.strongest([digest.parse(text)])
@@ -146,7 +146,7 @@ def test_any_text_is_a_challenge_or_none_a_uri_or_none(text: str) -> None:
     calls_for_help(text)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.binary(max_size=400))
 def test_any_bytes_are_reports_or_none(data: bytes) -> None:
     assert len(rtcp.decode(data)) <= rtcp.MOST_REPORTS
@@ -167,7 +167,7 @@ blocks = st.builds(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(blocks, max_size=5), st.integers(0, 2**32 - 1))
 def test_a_report_reads_as_it_was_written(given_: list[rtcp.Block], ssrc: int) -> None:
     sender = rtcp.Sender(ntp=2**63 + 5, rtp_time=7, packets=8, payload_bytes=9)

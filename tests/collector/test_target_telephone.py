@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from balise_agent.net.sip import sdp
@@ -138,7 +138,7 @@ def test_what_it_does_not_do_it_says(request_: Request, code: int) -> None:
     assert answered(Telephone(), request_).code == code
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.binary(max_size=300))
 def test_any_bytes_are_borne_and_no_answer_is_longer_than_its_voice(data: bytes) -> None:
     telephone = Telephone()
