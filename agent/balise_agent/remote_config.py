@@ -1,9 +1,9 @@
 """Which configuration of the operator is in force, and has it proven itself?
 
 A retained configuration is laid over the local file: ``plan`` is ``{"batch_s": s, "mode": m, "heavy": {settings},
-"<probe>": {settings}}``, ``targets`` is ``{"<probe>": [peers]}``; ``contract`` and ``token`` are the throughput
-probes'; what is not in it keeps the local file's value. Broker, identity and the place of files are the local file's
-alone.
+"<probe>": {settings}}``, ``targets`` is ``{"<probe>": [peers]}``; ``channels`` are television's; ``contract`` and
+``token`` are the throughput probes'; what is not in it keeps the local file's value. Broker, identity and the place of
+files are the local file's alone.
 
 Whom a probe may call, and as whom, is the local file's alone too: who could set it from afar could make a thousand
 probes call a number that costs.
@@ -33,6 +33,7 @@ T = TypeVar("T")
 
 _RATES = ("down_bps", "up_bps")
 _LOCAL = {"voice": ("accounts", "numbers", "ungated")}
+_CHANNELS = "channels"
 _PEERS_OF = dict.fromkeys(("loaded", "udp_capacity", "speedtest"), "throughput")
 """The same targets, where one has none of its own."""
 
@@ -276,14 +277,19 @@ def _probe(name: str, base: Any, list_field: str | None, remote: Config) -> tupl
         return None, [f"plan.{name}: not a table"]
     if list_field in plan:
         return None, [f"plan.{name}.{list_field}: unknown key; it is targets.{name}"]
+    has_channels = hasattr(base, _CHANNELS)
+    if has_channels and _CHANNELS in plan:
+        return None, [f"plan.{name}.{_CHANNELS}: unknown key; it is {_CHANNELS}"]
     if local := [f"plan.{name}.{key}: the local file's alone" for key in _LOCAL.get(name, ()) if key in plan]:
         return None, local
     table = settings.as_table(base) | _granted(base, remote) | dict(plan)
     of = name if name in remote.targets else _PEERS_OF.get(name, name)
     if list_field is not None and of in remote.targets:
         table[list_field] = remote.targets[of]
+    if has_channels and remote.channels:
+        table[_CHANNELS] = list(remote.channels)
     built, faults = settings.build(type(base), table, f"plan.{name}")
-    said = {f"plan.{name}.{list_field}": f"targets.{of}"}
+    said = {f"plan.{name}.{list_field}": f"targets.{of}", f"plan.{name}.{_CHANNELS}": _CHANNELS}
     said |= {f"plan.{name}.contract_{way}": f"contract.{way}" for way in _RATES if f"contract_{way}" not in plan}
     return built, [_renamed(fault, said) for fault in faults]
 
@@ -296,8 +302,9 @@ def _renamed(fault: str, said: Mapping[str, str]) -> str:
 
 
 def _list_field(part: Any) -> str | None:
-    """The field of a probe's settings that holds its list of peers."""
-    return next((name for name, value in settings.as_table(part).items() if isinstance(value, list)), None)
+    """The field of a probe's settings that holds its list of peers; channels are no probe's own."""
+    lists = (name for name, value in settings.as_table(part).items() if isinstance(value, list))
+    return next((name for name in lists if name != _CHANNELS), None)
 
 
 def _name(key: str) -> str:

@@ -139,6 +139,24 @@ def test_targets_replace_the_local_ones_of_that_probe_alone() -> None:
     assert config.probes["dns"] == BASE.probes["dns"]
 
 
+def test_the_operators_channels_replace_the_local_ones() -> None:
+    told = applied(replace(plan(), channels=({"label": "two", "url": "rtp://239.0.0.2:5004"},)))
+    assert [channel.label for channel in told.probes["tv"].channels] == ["two"]
+    base = apply(local(), replace(plan(), channels=()))
+    assert isinstance(base, AgentConfig)
+    assert base.probes["tv"] == local().probes["tv"]
+
+
+def test_a_fault_of_the_channels_is_told_where_the_operator_wrote_them() -> None:
+    wrong = ({"label": "two", "url": "rtsp://h/2"}, {"label": "two", "url": "udp://239.0.0.2:5004", "colour": "red"})
+    faults = apply(local(), replace(plan(tv={"listen_s": 0}), channels=wrong))
+    assert isinstance(faults, tuple)
+    of_channels = {fault.split(":")[0] for fault in faults if fault.startswith("channels")}
+    assert of_channels == {"channels[0].url", "channels[1].colour"}
+    assert any(fault.startswith("plan.tv.listen_s: 0 is not within") for fault in faults)
+    assert apply(local(), plan(tv={"channels": []})) == ("plan.tv.channels: unknown key; it is channels",)
+
+
 def test_who_the_probe_is_and_its_broker_are_the_local_files() -> None:
     config = applied(plan(batch_s=5))
     assert (config.broker, config.probe, config.agent.state_dir) == (BASE.broker, BASE.probe, BASE.agent.state_dir)
@@ -179,7 +197,11 @@ def test_a_campaign_is_the_operators_to_begin() -> None:
 
 def test_all_faults_are_reported_with_where_the_operator_wrote_them() -> None:
     known = ", ".join(("batch_s", "mode", "heavy", *PROBES))
-    with_peers = [name for name, p in PROBES.items() if any(f.type.startswith("tuple[") for f in fields(p.settings))]
+    with_peers = [
+        name
+        for name, p in PROBES.items()
+        if any(f.type.startswith("tuple[") and f.name != "channels" for f in fields(p.settings))
+    ]
     config = Config(
         version=1,
         plan={
