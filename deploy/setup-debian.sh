@@ -32,6 +32,7 @@ sip-tester      | command -v sipp                                | answers test 
 baresip-core    | command -v baresip                             | a telephone that is not ours
 sipsak          | command -v sipsak                              | the peer that SIP round trips are compared with
 tshark          | command -v tshark                              | counts loss and jitter of voice and pictures on its own
+ffmpeg          | command -v ffmpeg                              | encodes the transport streams that the analyser is tested with
 "
 # These start a server when they are installed. The demo and the tests start their own, on free ports with their own
 # files, so the system's would only hold memory and the usual ports: they are neither started now nor at the next boot.
