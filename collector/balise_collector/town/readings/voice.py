@@ -19,7 +19,7 @@ def options(home: Home, condition: Condition, rng: random.Random, before_ms: int
     asked: dict[str, Value] = {"af": 4, "transport": "udp"}
     target = f"{ACCOUNT}.options"
     if (reason := _silent(condition)) is not None:
-        fields = asked | {"options_ok": False, "tx_count": 4, "fail_class": "network"}
+        fields = asked | {"options_ok": False, "tx_count": 4, "fail_class": _whose(reason)}
         return Said("voip_signal", target, before_ms, fields, "failed", reason)
     took_ms = round((home.rtt_us + condition.queue_us) / 1_000 + rng.expovariate(0.5), 3)
     asked |= {"options_ok": True, "options_rtt_ms": took_ms, "options_code": 200, "tx_count": _sendings(condition, rng)}
@@ -31,13 +31,13 @@ def register(home: Home, condition: Condition, rng: random.Random, before_ms: in
     asked: dict[str, Value] = {"af": 4, "transport": "udp"}
     target = f"{ACCOUNT}.register"
     if (reason := _silent(condition)) is not None:
-        fields = asked | {"register_ok": False, "tx_count": 4, "fail_class": "network"}
+        fields = asked | {"register_ok": False, "tx_count": 4, "fail_class": _whose(reason)}
         return Said("voip_signal", target, before_ms, fields, "failed", reason)
     took_ms = round((home.rtt_us + condition.queue_us) / 1_000 + rng.expovariate(0.3), 3)
     asked |= {"register_ms": took_ms, "tx_count": _sendings(condition, rng)}
     if not condition.registered:
         fields = asked | {"register_ok": False, "register_code": 403, "fail_class": "auth"}
-        return Said("voip_signal", target, before_ms, fields, "failed", "forbidden")
+        return Said("voip_signal", target, before_ms, fields, "failed", "sip_forbidden")
     return Said(
         "voip_signal",
         target,
@@ -50,12 +50,15 @@ def call(home: Home, condition: Condition, rng: random.Random, before_ms: int = 
     """A test call to the operator's echo."""
     asked: dict[str, Value] = {"af": 4, "transport": "udp"}
     if (reason := _silent(condition)) is not None:
-        fields = asked | {"setup_ok": False, "fail_class": "network", "tx_count": 7}
+        fields = asked | {"setup_ok": False, "fail_class": _whose(reason), "tx_count": 7}
         return Said("voip_call", NUMBER, before_ms, fields, "failed", reason)
     if not condition.registered:
         fields = asked | {"setup_ok": False, "code": 403, "fail_class": "auth", "tx_count": 1}
-        return Said("voip_call", NUMBER, before_ms, fields, "failed", "forbidden")
-    return Said("voip_call", NUMBER, before_ms, asked | _talk(home, condition, rng))
+        return Said("voip_call", NUMBER, before_ms, fields, "failed", "sip_forbidden")
+    talk = asked | _talk(home, condition, rng)
+    if not condition.audio:
+        return Said("voip_call", NUMBER, before_ms, talk | {"fail_class": "network"}, "failed", "no_media")
+    return Said("voip_call", NUMBER, before_ms, talk)
 
 
 def _talk(home: Home, condition: Condition, rng: random.Random) -> dict[str, Value]:
@@ -97,8 +100,12 @@ def _silent(condition: Condition) -> str | None:
     if not condition.has_box:
         return "no_route"
     if not condition.line or not condition.registrar:
-        return "timeout"
+        return "sip_timeout"
     return None if condition.dns else "resolve"
+
+
+def _whose(reason: str) -> str:
+    return "local" if reason == "no_route" else "network"
 
 
 def _sendings(condition: Condition, rng: random.Random) -> int:
