@@ -228,20 +228,6 @@ def test_delay_on_the_way_is_in_the_round_trip_and_lateness_is_discarded() -> No
     assert fields["mos_cqe"] < 4.3
 
 
-def test_a_burst_weighs_by_its_length() -> None:
-    with (
-        target_ports("--telephone", "--sip-port", "0", "--voice-port", "0") as ports,
-        relay(ports["sip"], Way(), Way(burst=(20, 6))) as way,
-    ):
-        fields = told(
-            measured(
-                settings(paths=(VoicePath(label="r", host="127.0.0.1", port=way.port),), talk_s=2.0, linger_s=2.0)
-            )["voip_path r"]
-        )
-    assert fields["loss_down_pct"] == 6.0
-    assert fields["burst_r"] == pytest.approx(6 * 0.94, abs=0.001)
-
-
 def test_voice_that_nobody_hears_or_sends_is_no_call() -> None:
     with (
         target_ports("--telephone", "--sip-port", "0", "--voice-port", "0") as ports,

@@ -17,13 +17,12 @@ _PORT = re.compile(rb"m=audio (\d+) ")
 
 @dataclass(slots=True, kw_only=True)
 class Way:
-    """One direction: shares of packets, and what became of them. ``burst``: lost in a row, from that packet on."""
+    """One direction: shares of packets, and what became of them."""
 
     loss: float = 0.0
     twice: float = 0.0
     delay_s: float = 0.0
     late: tuple[int, float] | None = None  # each so manyth is that much later
-    burst: tuple[int, int] | None = None
     heard: list[bytes] | None = None  # what came
     dies: threading.Event | None = None  # from then on nothing passes, SIP neither
     seen: int = 0
@@ -33,9 +32,6 @@ class Way:
         """The delays of the copies that go on."""
         self.seen += 1
         if self.dies is not None and self.dies.is_set():
-            self.lost += 1
-            return []
-        if self.burst is not None and self.burst[0] <= self.seen < self.burst[0] + self.burst[1]:
             self.lost += 1
             return []
         if rng.random() < self.loss:
