@@ -46,7 +46,8 @@ class Range:
 
 
 def expand(query: str, over: Range, variables: Mapping[str, str]) -> str:
-    """The text that InfluxDB gets. UnknownVariableError: a variable that is not known."""
+    """The text that InfluxDB gets; `now()` is the end of what is looked at, so that an older day can be asked for.
+    UnknownVariableError: a variable that is not known."""
     known = {
         **variables,
         "timeFilter": f"time >= {over.start_ms}ms and time <= {over.end_ms}ms",
@@ -60,7 +61,7 @@ def expand(query: str, over: Range, variables: Mapping[str, str]) -> str:
             raise UnknownVariableError(f"${name} in {query!r}")
         return known[name]
 
-    return _VARIABLE.sub(value, query)
+    return _VARIABLE.sub(value, query).replace("now()", f"{over.end_ms}ms")
 
 
 def names(query: str) -> set[str]:
