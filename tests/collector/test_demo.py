@@ -81,6 +81,16 @@ def test_each_measurement_is_a_line_with_its_outcome_values_units_and_age() -> N
     assert "ok  in all 1.6 ms  status 200" in line_of(lines, "web target")
 
 
+def test_channels_without_a_fault_stand_in_one_line_and_each_other_in_its_own() -> None:
+    sound = [point("tv_window", f"{n}", es_ratio=0.0, net_lost_datagrams=0, ago_ms=n * 1_000) for n in (1, 3, 4)]
+    bad = point("tv_window", "2", es_ratio=0.5, net_lost_datagrams=7, video_bps=520_000)
+    lines = screen(80, points=[sound[0], bad, *sound[1:], point("tv_window", "6", reason="no_signal")])
+    assert line_of(lines, "tv_window  ").split("  ")[-1].strip() == "1 s"
+    assert "ok  1, 3, 4" in line_of(lines, "tv_window  ")
+    assert "ok  bad seconds 0.5  lost 7" in line_of(lines, "tv_window 2")
+    assert "failed: no_signal" in line_of(lines, "tv_window 6")
+
+
 def test_the_path_is_told_in_the_order_in_which_a_record_goes() -> None:
     lines = screen(80)
     told = [line_of(lines, "agent  "), line_of(lines, "journal"), line_of(lines, "store")]
@@ -232,5 +242,6 @@ def test_a_tally_tells_stored_from_waiting_from_lost_and_from_what_nobody_measur
         duplicated=1,
         dead_letters=1,
         delay_p95_ms=40,
+        stored_of={"host": 3},
     )
     assert json.loads(json.dumps(found.as_json()))["lost"] == 1

@@ -7,14 +7,17 @@ import os
 import pty
 import select
 import signal
+import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
+from balise_collector.store import Point
+from balise_collector.store.chunks import open_reader
 from tests.collector.running import balise, children, is_running, until
 
 
@@ -39,10 +42,10 @@ def demo(folder: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
 
 def started(process: subprocess.Popen[str], count: int) -> set[int]:
     """Processes under the demo, once there are so many."""
-    return until(lambda: len(found := children(process.pid)) >= count and found)  # type: ignore[no-any-return]
+    return until(lambda: len(found := children(process.pid)) >= count and found, 120)  # type: ignore[no-any-return]
 
 
-ALL = 5  # broker, target, collector, its consumers, agent
+ALL = 7  # broker, target, head-end, telephone, collector, its consumers, agent
 
 
 def test_it_ends_by_itself_with_nothing_lost_and_nothing_twice(tmp_path: Path) -> None:
@@ -52,8 +55,10 @@ def test_it_ends_by_itself_with_nothing_lost_and_nothing_twice(tmp_path: Path) -
     assert process.returncode == 0, err
     found = json.loads(out)
     assert {*found} == {
-        *("measured", "delivered", "stored", "waiting", "lost", "duplicated", "dead_letters", "delay_p95_ms")
+        *("measured", "delivered", "stored", "waiting", "lost", "duplicated", "dead_letters", "delay_p95_ms"),
+        "stored_of",
     }
+    assert sum(found["stored_of"].values()) == found["stored"]
     assert (found["lost"], found["duplicated"], found["dead_letters"]) == (0, 0, 0)
     assert found["measured"] > 0
     assert found["measured"] == found["stored"] + found["waiting"]
@@ -75,6 +80,50 @@ def test_a_signal_ends_it_at_any_moment_and_leaves_no_process_and_no_folder(
         assert "Traceback" not in err
         until(lambda: not [pid for pid in pids if is_running(pid)])
     assert list(tmp_path.iterdir()) == []
+
+
+def channels(folder: Path) -> dict[str, list[Point]]:
+    """What the store has of each channel."""
+    found: dict[str, list[Point]] = {}
+    with closing(open_reader(folder / "data" / "store")) as reader:
+        for series in reader.series():
+            if series.measurement == "tv_window":
+                found[series.target] = [*reader.read(series.home, series.measurement, series.target, 0, 2**43)]
+    return found
+
+
+def test_television_stands_beside_the_internet_and_a_fault_is_on_its_channel_alone(tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    with demo(tmp_path, "--json", "--dir", str(kept), "--fault", "tv:channel=2") as process:
+        until(lambda: _has_heard(kept), 240)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    counts, found = json.loads(out)["stored_of"], channels(kept)
+    assert min(counts[name] for name in ("reach", "tv_zap", "tv_window")) > 0
+    lost = {
+        channel: sum(int(point.fields.get("net_lost_datagrams", 0)) for point in points if point.fields.get("valid"))
+        for channel, points in found.items()
+    }
+    assert lost["2"] > 0
+    assert not any(lost[channel] for channel in lost if channel != "2")
+
+
+def _has_heard(folder: Path) -> bool:
+    """Channel 2 and two others."""
+    time.sleep(0.5)  # reading all of it each 10 ms would take the processor from those that are watched
+    try:
+        found = channels(folder)
+    except (OSError, sqlite3.Error):
+        return False  # the store is not there yet
+    return "2" in found and len(found) >= 3
+
+
+def test_a_fault_of_no_service_is_one_line() -> None:
+    for wrong in ("tv:channel=0", "tea:cold", "voice:song"):
+        run = subprocess.run(balise("demo", "--fault", wrong), check=False, capture_output=True, text=True, timeout=120)
+        assert run.returncode == 2
+        assert wrong in run.stderr.replace("\n", " ")
 
 
 def test_a_folder_that_was_given_is_kept_with_all_its_files(tmp_path: Path) -> None:

@@ -20,8 +20,8 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
-from balise_collector.demo import exchange, forwarding, picture
-from balise_collector.demo.programs import DemoError, Programs
+from balise_collector.demo import forwarding, picture
+from balise_collector.demo.programs import FAULTS, DemoError, Programs
 from balise_collector.demo.tally import Tally, tally
 from balise_collector.store import Point
 from balise_collector.store.chunks import open_reader
@@ -55,12 +55,15 @@ def demo(
     ] = None,
     fault: Annotated[
         list[str] | None,
-        typer.Option(help="What is wrong: voice:off, voice:call=503, voice:loss=5, voice:mute, …", show_default=False),
+        typer.Option(
+            help="What is wrong: tv:channel=2, tv:channel=2,kind=off, voice:call=503, voice:loss=5, voice:mute, …",
+            show_default=False,
+        ),
     ] = None,
 ) -> None:
     """Show the whole path on this machine: a broker, a target, the collector, and one real agent that measures them."""
     with _folder(folder) as where, _ended_by_signals():
-        programs, missing = Programs(where, town=town, faults=faults, voice=_voice_faults(fault or [])), None
+        programs, missing = Programs(where, town=town, faults=faults, wrong=_wrong(fault or [])), None
         try:
             if influx:
                 programs.serve_options = forwarding.prepare(where, influx, token=token, database=database, org=org)
@@ -82,19 +85,20 @@ def demo(
     raise typer.Exit(0 if found.lost == found.duplicated == 0 and (not influx or missing == 0) else 1)
 
 
-def _voice_faults(faults: list[str]) -> tuple[str, ...]:
-    """Those of the telephone, without their prefix."""
-    found = []
+def _wrong(faults: list[str]) -> dict[str, tuple[str, ...]]:
+    """Service to its faults, without their prefix."""
+    found: dict[str, tuple[str, ...]] = {}
     for text in faults:
         service, _, told = text.partition(":")
-        if service != "voice":
-            raise typer.BadParameter(f"--fault: {text} is of no service that the demo has; known is voice")
+        if service not in FAULTS:
+            known = ", ".join(FAULTS)
+            raise typer.BadParameter(f"--fault: {text} is of no service that the demo has; known are {known}")
         try:
-            exchange.read_faults([told])
+            FAULTS[service]([told])
         except ValueError as exc:
             raise typer.BadParameter(f"--fault: {service}:{exc}") from exc
-        found.append(told)
-    return tuple(found)
+        found[service] = (*found.get(service, ()), told)
+    return found
 
 
 def _watch(programs: Programs, seconds: float | None, *, live: bool) -> None:

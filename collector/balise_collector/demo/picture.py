@@ -23,6 +23,16 @@ _SHOWN = {
     "dns": {"query_ms": "answer", "rcode": "rcode"},
     "web": {"total_ms": "in all", "status": "status", "ttfb_ms": "first byte", "connect_ms": "connect"},
     "host": {"cpu_pct": "CPU", "agent_rss_kb": "agent", "rows_waiting": "waiting", "temp_c": "temperature"},
+    "tv_zap": {"zap_rap_ms": "picture after", "zap_pat_ms": "tables", "gop_ms": "key frame each"},
+    "tv_window": {
+        "es_ratio": "bad seconds",
+        "net_lost_datagrams": "lost",
+        "cc_err": "jumps",
+        "freeze_suspected": "frozen?",
+        "video_bps": "video",
+    },
+    "tv_join": {"n": "joins", "failed": "failed", "zap_network_p50_ms": "median"},
+    "tv_hls": {"stall_s": "stalled", "segment_dl_ratio_max": "slowest", "startup_ms": "started in"},
     "voip_signal": {"register_ms": "registered in", "options_rtt_ms": "answer", "options_code": "code"},
     "voip_call": {
         "mos_cqe": "MOS",
@@ -33,6 +43,9 @@ _SHOWN = {
     "voip_path": {"mos_cqe": "MOS", "loss_down_pct": "lost down", "loss_up_pct": "up", "rtt_ms": "round trip"},
 }
 """The fields that a newcomer understands and what they are called, the first that fit; of others, any."""
+
+_FOLDED = {"tv_zap": "", "tv_window": "es_ratio"}
+"""Measurements of many channels, and the field that says what is wrong: those without stand together in one line."""
 
 _EVENTS = "agent_event"
 _GAP = "  "
@@ -62,18 +75,32 @@ def picture(points: Sequence[Point], path: Path, now_ms: int, left_s: float | No
 
 
 def _table(points: Sequence[Point], now_ms: int, width: int) -> Table:
-    rows = [(f"{p.measurement} {p.target}".strip(), p, age(now_ms - p.ts_ms)) for p in points]
+    rows = [(name, together, age(now_ms - max(p.ts_ms for p in together))) for name, together in _rows(points)]
     names, ages = max((len(name) for name, *_ in rows), default=0), max((len(row[2]) for row in rows), default=0)
     room = width - max(names, len("measured")) - max(ages, len("age")) - 8  # three columns, two blanks between
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, expand=True)
     table.add_column("measured", no_wrap=True)
     table.add_column("last values", ratio=1, overflow="fold")
     table.add_column("age", justify="right", no_wrap=True)
-    for name, point, old in rows:
-        table.add_row(name, _said(point, room), old)
+    for name, together, old in rows:
+        table.add_row(name, _together(together) if name in _FOLDED else _said(together[0], room), old)
     if not rows:
         table.add_row("nothing yet", "the first records come within seconds", "")
     return table
+
+
+def _rows(points: Sequence[Point]) -> list[tuple[str, list[Point]]]:
+    """What each line shows: a measurement of one target, or all targets of it where nothing is wrong."""
+    rows: dict[str, list[Point]] = {}
+    for point in points:
+        sound = point.kind == "ok" and not point.fields.get(_FOLDED.get(point.measurement, ""))
+        alone = f"{point.measurement} {point.target}".strip()
+        rows.setdefault(point.measurement if sound and point.measurement in _FOLDED else alone, []).append(point)
+    return list(rows.items())
+
+
+def _together(points: Sequence[Point]) -> Text:
+    return Text.assemble(("ok", "green"), f"{_GAP}{', '.join(point.target for point in points)}")
 
 
 def _said(point: Point, room: int) -> Text:

@@ -23,12 +23,22 @@ from pathlib import Path
 from balise_collector import broker
 from balise_collector.demo import exchange, town
 from balise_collector.directory import Consent, Directory, Home, Inventory, Line, Offer, Pon, sqlite_url
+from balise_collector.headend import sending as headend
 from balise_collector.target import Ports
 from balise_collector.town.script import ScriptError
 
 READY_S = 20.0
 END_S = 5.0
 WITNESS = "BALISE_WITNESS"
+SERVICES: dict[str, tuple[str, str]] = {
+    "tv": ("headend", "balise_collector.headend"),
+    "voice": ("telephone", exchange.__name__),
+}
+"""What an operator offers beside the internet: the program's name in the demo, and its module. Each takes `--fault`."""
+
+FAULTS: dict[str, Callable[[list[str]], object]] = {"tv": headend.read_faults, "voice": exchange.read_faults}
+"""Who reads what is wrong with it, and raises ValueError of what is nothing."""
+
 ZONE = "probe.example.net"
 BASE_OFFER_BPS = 10_000_000  # what the base offer was announced at
 
@@ -67,8 +77,8 @@ class Programs:
     """The running programs and where their files are; they start in one order and end in the other.
 
     ``serve_options``: what `balise serve` is told beside. ``town``: how many simulated homes stand around the agent,
-    ``faults`` what happens to them; None: what `town/scripts/demo.toml` says. ``voice``: what is wrong with the
-    telephone (`exchange`).
+    ``faults`` what happens to them; None: what `town/scripts/demo.toml` says. ``wrong``: service to what is wrong with
+    it (`FAULTS`).
     """
 
     folder: Path
@@ -77,7 +87,7 @@ class Programs:
     serve_options: tuple[str, ...] = ()
     town: int = 0
     faults: Path | None = None
-    voice: tuple[str, ...] = ()
+    wrong: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def data(self) -> Path:
@@ -91,10 +101,10 @@ class Programs:
         settings = self.prepare_town(files)
         self.start_broker()
         ports = self.start_target()
-        telephone = self.start_exchange()
+        telephone, television = self.start_service("voice")["sip"], self.start_service("tv")
         self.start_collector()
         for agent in self.agents:
-            write_agent_config(agent, files, ports, telephone)
+            write_agent_config(agent, files, ports, telephone, television)
             self.start_agent(agent)
         if settings is not None:
             self.run("town", town.command(self.data, settings, os.getpid()))
@@ -123,10 +133,11 @@ class Programs:
         options += ["--telephone", "--sip-port", "0", "--voice-port", "0"]
         return Ports(**self.run_and_hear("target", [*_balise(), "target", *options, "--json"]))
 
-    def start_exchange(self) -> int:
-        """The operator's telephony, and its port."""
-        options = [word for fault in self.voice for word in ("--fault", fault)]
-        return self.run_and_hear("telephone", [sys.executable, "-m", exchange.__name__, *options])["sip"]
+    def start_service(self, service: str) -> dict[str, int]:
+        """A program that plays an operator's service, with what is wrong with it, and where it is."""
+        name, module = SERVICES[service]
+        options = [word for fault in self.wrong.get(service, ()) for word in ("--fault", fault)]
+        return self.run_and_hear(name, [sys.executable, "-m", module, *options])
 
     def run_and_hear(self, name: str, command: list[str]) -> dict[str, int]:
         """Starts a program that says its ports as a line of JSON."""
@@ -194,7 +205,8 @@ class Programs:
 
     def end_all(self) -> None:
         """Agents first, so that what it says last is still heard."""
-        for name in ("town", *(agent.name for agent in self.agents), "collector", "telephone", "target", "broker"):
+        services = (name for name, _ in SERVICES.values())
+        for name in ("town", *(agent.name for agent in self.agents), "collector", *services, "target", "broker"):
             self.end(name)
 
 
@@ -235,9 +247,16 @@ def _inventory(home: str, now_ms: int) -> Inventory:
 
 
 def write_agent_config(
-    agent: AgentFiles, files: broker.BrokerFiles, ports: Ports, telephone: int | None = None
+    agent: AgentFiles,
+    files: broker.BrokerFiles,
+    ports: Ports,
+    telephone: int | None = None,
+    television: Mapping[str, int] | None = None,
 ) -> None:
-    """The agent's TOML: every probe of it, against the target and this machine; ``telephone``: the exchange's port."""
+    """The agent's TOML: every probe of it, against the target and this machine.
+
+    ``telephone``: the exchange's port; ``television``: where the head-end's channels are.
+    """
     agent.folder.mkdir(parents=True, exist_ok=True)
     agent.config.write_text(
         f"""\
@@ -282,7 +301,7 @@ enabled = false
 
 [host]
 interval_s = 2
-{_voice(ports, telephone)}"""
+{_voice(ports, telephone)}{_tv(television)}"""
     )
     agent.config.chmod(0o600)
 
@@ -312,6 +331,29 @@ port = {telephone}
 user = "{exchange.USER}"
 password = "{exchange.PASSWORD}"
 dedicated = true
+"""
+
+
+def _tv(television: Mapping[str, int] | None) -> str:
+    """A channel each 4 s instead of one each 5 min or hour; loopback answers a join faster than any line."""
+    if television is None:
+        return ""
+    urls = {n: headend.url(television, n) for n in range(1, television["channels"] + 1)}
+    rate = f"rate_bps = {headend.RATE_BPS}"
+    rows = (f'  {{ label = "{n}", name = "Channel {n}", url = "{url}", {rate} }},' for n, url in urls.items())
+    lines = "\n".join(rows)
+    return f"""
+[tv]
+interval_s = 4
+every_s = 4
+listen_s = 1
+interface = "lo"
+ungated = true
+fastest_join_ms = 0
+day_bytes = {10**12}
+channels = [
+{lines}
+]
 """
 
 

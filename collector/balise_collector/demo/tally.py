@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,8 @@ _ALL_MS = 2**43  # beyond any date that a record may carry
 class Tally:
     """Records of all agents. ``delivered``: acknowledged to an agent; ``waiting``: measured, still in an outbox.
 
-    ``lost``: measured, not kept, and in no outbox; ``duplicated``: kept under a key that nobody measured.
+    ``lost``: measured, not kept, and in no outbox; ``duplicated``: kept under a key that nobody measured;
+    ``stored_of``: measurement to how many of it are stored.
     """
 
     measured: int
@@ -41,6 +43,7 @@ class Tally:
     duplicated: int
     dead_letters: int
     delay_p95_ms: int | None
+    stored_of: Mapping[str, int]
 
     def as_json(self) -> dict[str, Any]:
         """One object, as `balise demo --json` prints it."""
@@ -51,12 +54,14 @@ def tally(data: Path, agents: Iterable[AgentFiles]) -> Tally:
     """Once nothing moves any more."""
     measured = stored = waiting = lost = duplicated = 0
     delays: list[int] = []
+    stored_of: Counter[str] = Counter()
     with closing(open_reader(data / "store")) as reader:
         for agent in agents:
             keys, kept = witnessed(agent.witness), keys_of(reader, agent.probe)
             held, sent = in_outbox(agent.outbox)
             measured += len(keys)
             stored += len(keys & kept)
+            stored_of.update(measurement for measurement, _, _ in keys & kept)
             waiting += len(held)
             lost += len(keys - kept - held)
             duplicated += len(kept - keys - sent)
@@ -70,6 +75,7 @@ def tally(data: Path, agents: Iterable[AgentFiles]) -> Tally:
         duplicated=duplicated,
         dead_letters=_one(data / "journal.db", "SELECT count(*) FROM dead_letter"),
         delay_p95_ms=nearest_rank(delays, 0.95),
+        stored_of=dict(sorted(stored_of.items())),
     )
 
 
