@@ -6,8 +6,16 @@ import logging
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from balise_agent.logs import EventFormatter
+
+# A machine that others use too is slow for seconds at a time; that says nothing about the code. The rest is as
+# Hypothesis has it: in CI the same examples each time, elsewhere others.
+settings.register_profile(
+    "balise", parent=settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
+settings.load_profile("balise")
 
 
 @pytest.fixture(autouse=True)
