@@ -62,6 +62,7 @@ class HomeLog:
     last_tv: int = -1  # minute of its last good sample
     last_telephone: int = -1
     last_outage_ms: int = -1
+    on_wifi: bool = False  # its probe ever told of a radio: nothing that it loses is the line's
     impaired: bool = False  # its link or radio was ever found not to do
     bad_days: dict[str, set[int]] = field(default_factory=dict)  # by symptom: days with a bad sample
     _sorted: list[Outage] | None = None
@@ -148,7 +149,7 @@ class HomeLog:
             "boots": self.boots,
             "bad_tv": self.bad_tv,
             "rates": self.rates,
-            "last": [self.last_tv, self.last_telephone, self.last_outage_ms, int(self.impaired)],
+            "last": [self.last_tv, self.last_telephone, self.last_outage_ms, self.impaired, self.on_wifi],
             "bad_days": {name: sorted(days) for name, days in self.bad_days.items()},
         }
 
@@ -159,8 +160,7 @@ class HomeLog:
         self.boots = list(told["boots"])
         self.bad_tv = [(int(ts), str(channel)) for ts, channel in told["bad_tv"]]
         self.rates = [Rate(*values) for values in told["rates"]]
-        self.last_tv, self.last_telephone, self.last_outage_ms, impaired = told["last"]
-        self.impaired = bool(impaired)
+        self.last_tv, self.last_telephone, self.last_outage_ms, self.impaired, self.on_wifi = told["last"]
         self.bad_days = {name: set(days) for name, days in told["bad_days"].items()}
         self._sorted = None
 

@@ -125,6 +125,12 @@ class Marks:
             if silence is not None:
                 self.line(silence.lost_ms)
 
+    def radio(self, log: HomeLog) -> None:
+        """Its probe has a radio: what was taken for the line's is judged again."""
+        if not log.on_wifi:
+            log.on_wifi = True
+            self.everything(log)
+
     def telephone(self, log: HomeLog, ts_ms: int, bits: int) -> None:
         """A sample of the telephone; a good one matters only near a bad one."""
         minute = ts_ms // MINUTE_MS

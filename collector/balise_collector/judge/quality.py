@@ -61,7 +61,9 @@ class Quality:
         return seen >= 3 and lossy >= self._ground.settings.dense_share * seen
 
     def _home(self, log: HomeLog, bucket: int) -> tuple[int, int, int]:
-        """Minutes seen, lossy, and slow."""
+        """Minutes seen, lossy, and slow; none of a probe on Wi-Fi, which is never told from its radio."""
+        if log.on_wifi:
+            return 0, 0, 0
         first = bucket * BUCKET_MIN
         seen = lossy = slow = 0
         for minute in range(first, first + BUCKET_MIN):
@@ -70,8 +72,6 @@ class Quality:
                 seen += 1
                 lossy += bool(bits & c.LOSSY and not bits & c.GW_LOSSY)
                 slow += bool(bits & c.SLOW_RTT)
-        if (lossy or slow) and is_weak(log, first + BUCKET_MIN):
-            return 0, 0, 0
         return seen, lossy, slow
 
     def _pon(self, pon: str, bucket: int) -> bool | None:

@@ -83,6 +83,8 @@ class Rating:
         return len(others) >= FLEET_LEAST and sum(others) >= FLEET_SHARE * len(others)
 
     def _spells(self, log: HomeLog) -> list[Slow]:
+        if log.on_wifi:
+            return []
         bloat_us = self._ground.settings.bloat_us
         rates = [(r.ts_ms, self._is_low(r)) for r in log.rates if r.share >= 0]
         rates = [(ts, low) for ts, low in rates if not (low and self._is_ours(ts, log.id))]

@@ -102,6 +102,7 @@ def _link(log: HomeLog, row: Row, _marks: Marks) -> None:
 
 def _wifi(log: HomeLog, row: Row, marks: Marks) -> None:
     rssi = row.fields.get("rssi_dbm")
+    marks.radio(log)
     if rssi is not None:
         weak = rssi < marks.settings.weak_dbm  # type: ignore[operator]
         log.cells.see(row.ts_ms, c.RADIO_BAD if weak else c.RADIO_OK)
@@ -115,6 +116,8 @@ def _tv(log: HomeLog, row: Row, marks: Marks) -> None:
     if fields.get("valid") is False:
         return
     bad = row.kind == "failed" or float(fields.get("es_ratio", 0.0)) >= marks.settings.tv_es_ratio
+    if bad and row.measurement == "tv_window" and fields.get("access") == "wifi":
+        return  # its radio loses packets; that nothing comes at all, a radio does not do
     log.cells.see(row.ts_ms, c.ALIVE | (c.TV_BAD if bad else c.TV_OK))
     if bad:
         log.bad_channel(row.ts_ms, row.target)
@@ -151,6 +154,8 @@ def _call(log: HomeLog, row: Row, marks: Marks) -> None:
         return
     if row.kind == "ok" and fields.get("setup_ok") is not False:
         bits = c.SIP_OK | c.TEL_OK | (c.CALL_BAD if fields.get("one_way_audio") else c.CALL_OK)
+    elif fields.get("setup_ok"):  # the call stood, and no voice came
+        bits = c.SIP_OK | c.TEL_OK | c.CALL_BAD
     elif fields.get("fail_class") in _AUTH:
         bits = c.SIP_OK | c.TEL_BAD
     else:

@@ -193,3 +193,24 @@ def test_a_pon_that_loses_is_degraded_and_one_busy_home_is_not() -> None:
     judge = judged(others, life(FIRST_PON, T0, CUT), lossy, until_ms=CUT + HOUR)
     incident = one(judge)
     assert (incident.kind, incident.element, incident.cause) == ("loss", ("pon", "P0"), "loss")
+
+
+def test_what_a_probe_on_wifi_loses_is_never_the_lines() -> None:
+    home = HOMES[5]
+    lossy = [r for at in range(CUT, CUT + 2 * HOUR, MINUTE) for r in minute(home, at, lost=3)]
+    radio = [row(home, "wifi", CUT + 90 * MINUTE, rssi_dbm=-60)]
+    others = life([h for h in HOMES if h != home], T0, CUT + 2 * HOUR)
+    wired = judged(others, life([home], T0, CUT), lossy, until_ms=CUT + 2 * HOUR)
+    assert (one(wired).kind, one(wired).element) == ("loss", ("home", home))
+    judge = judged(others, life([home], T0, CUT), lossy, radio, until_ms=CUT + 2 * HOUR)
+    assert judge.incidents() == []
+    assert {s.state for s in judge.timeline(home, "internet", CUT, CUT + 2 * HOUR)} == {0}
+
+
+def test_a_call_without_voice_is_the_voices_not_the_registrars() -> None:
+    calls = [
+        row(HOMES[4], "voip_call", at, "echo", why="no_media", setup_ok=True, code=200, one_way_audio=True)
+        for at in range(CUT, CUT + 2 * HOUR, 30 * MINUTE)
+    ]
+    judge = judged(life(HOMES, T0, CUT + 2 * HOUR), calls, until_ms=CUT + 2 * HOUR)
+    assert (one(judge).what, one(judge).cause) == ("home", "audio")
