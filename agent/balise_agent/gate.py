@@ -32,8 +32,8 @@ WRAP = 2**32
 _ALL_ONES = WRAP - 1  # where some boxes' counters stick for good
 _SHORT_S, _SHORT_TIMES = 1.0, 1.5
 """Over one second it takes half as much again: a call of 1.2 Mbit/s is then seen after 0.6 s instead of 0.8."""
-MOST_SLACK = 31_250
-"""Bytes that a reading may be off by: a quarter of what is looked for in `LOOK_S`. One that is more so is left out."""
+_STEADY = 0.01
+"""A ratio is learned from readings whose slack differs by less than this of the bytes between them."""
 RATIOS = (0.95, 1.05)
 """Of what the way out counts of the probe's own bytes to what the probe does: other headers on the one, merged packets
 on the other. It is learned from a test; the first one of all begins with the most that it can be."""
@@ -56,6 +56,7 @@ class Reading:
     """Bytes at one moment, down and up: of the way out, and of the probe itself.
 
     ``slack``: how far the two moments can be apart, in bytes: a box takes its time to answer, and a full line goes on.
+    One that always takes as long is off by as much each time, which the difference of two readings does not show.
     """
 
     at_s: float
@@ -92,8 +93,6 @@ class Watch:
 
     def add(self, reading: Reading) -> None:
         """One more; they come in order."""
-        if max(reading.slack) > MOST_SLACK:
-            return
         self._readings.append(reading)
         self._judge()
         self._learn()
@@ -150,7 +149,7 @@ class Watch:
         found = list(self.ratio)
         for way in (0, 1):
             own = moved(window[0].own[way], window[1].own[way])
-            if own >= _ENOUGH_BYTES:
+            if own >= _ENOUGH_BYTES and _unsteady(*window, way) <= _STEADY * own:
                 seen = moved(window[0].wan[way], window[1].wan[way]) / own
                 found[way] = max(RATIOS[0], min(found[way], seen))
         self.ratio = found[0], found[1]
@@ -181,8 +180,13 @@ def _others(first: Reading, last: Reading, ratio: tuple[float, float]) -> tuple[
     rates = []
     for way in (0, 1):
         seen, own = moved(first.wan[way], last.wan[way]), moved(first.own[way], last.own[way])
-        rates.append(max(0.0, seen - ratio[way] * own) * 8 / span_s)
+        rates.append(max(0.0, seen - ratio[way] * own - _unsteady(first, last, way)) * 8 / span_s)
     return rates[0], rates[1]
+
+
+def _unsteady(first: Reading, last: Reading, way: int) -> int:
+    """Bytes by which the difference of two readings can be off."""
+    return abs(last.slack[way] - first.slack[way])
 
 
 def _rates(first: Reading, last: Reading) -> tuple[float, float]:

@@ -131,3 +131,30 @@ def test_the_threshold_is_half_a_megabit_or_a_hundredth_and_slow_lines_are_freed
     assert [threshold_bps(bps) for bps in (None, 10e6, 50e6, 300e6)] == [500_000, 500_000, 500_000, 3e6]
     lines = (Contract(), BASE, Contract(down_bps=300e6, up_bps=50e6), Contract(down_bps=300e6, up_bps=300e6))
     assert [is_aborted(line) for line in lines] == [True, True, True, False]
+
+
+@pytest.mark.parametrize("takes_s", [0.0, 0.1, 0.3])
+def test_a_box_that_takes_its_time_to_answer_hides_nobody_as_long_as_it_takes_as_long_each_time(takes_s: float) -> None:
+    watch = Watch(contract=BASE, ratio=(1.0, 1.0))
+    slack = round(9.6 * MBIT / 8 * takes_s / 2)
+    wan = own = 0.0
+    seen = []
+    for number in range(16):
+        mine = 9.6 if number < 8 else 9.0
+        watch.add(Reading(at_s=number * EVERY_S, wan=(round(wan), 0), own=(round(own) + slack, 0), slack=(slack, 0)))
+        seen.append(watch.during())
+        wan, own = wan + 9.6 * MBIT / 8 * EVERY_S, own + mine * MBIT / 8 * EVERY_S
+    assert seen[:9] == ["idle"] * 9
+    assert "busy" in seen[9:13]
+
+
+def test_a_box_that_answers_now_soon_and_now_late_makes_nobody_up() -> None:
+    watch = Watch(contract=BASE, ratio=(1.0, 1.0))
+    for number in range(20):
+        late = 0.3 if number % 2 else 0.0  # the counter is read at the end of it, half of it later than is thought
+        moved_ = 9.6 * MBIT / 8 * number * EVERY_S
+        slack = round(9.6 * MBIT / 8 * late / 2)
+        watch.add(
+            Reading(at_s=number * EVERY_S, wan=(round(moved_) + slack, 0), own=(round(moved_), 0), slack=(slack, 0))
+        )
+        assert watch.during() == "idle"
