@@ -237,10 +237,11 @@ def _show(asked: Asked, found: Run, scores: dict[str, Score], took: Took) -> Non
         cells = [_cell(getattr(said, name), unit) for said in scores.values()]
         table.add_row(words, *cells, _goal(name, getattr(scores["judge"], name)))
     console.print(table)
-    console.print(
-        f"False incidents that this run leaves possible: at most {scores['judge'].false_bound:g} a month of 1,000 "
-        "measured homes (95 %)."
-    )
+    bound = scores["judge"].false_bound
+    if bound is not None:
+        console.print(
+            f"False incidents that this run leaves possible: at most {bound:g} a month of 1,000 measured homes (95 %)."
+        )
     console.print(_by_kind(scores["judge"]))
 
 

@@ -42,7 +42,7 @@ class Score:
     incidents_per_fault: float | None
     alerts: int
     green_in_silence_s: float
-    false_bound: float
+    false_bound: float | None
     by_service: dict[str, dict[str, float | None]]
     kinds: dict[str, dict[str, Any]]
 
@@ -119,11 +119,11 @@ def _ids(matches: Sequence[Match]) -> int:
     return sum(len(m.ids) for m in matches)
 
 
-def _bound(false: int, truth: Truth) -> float:
+def _bound(false: int, truth: Truth) -> float | None:
     """The upper end of a 95 % interval of a Poisson rate."""
     months = len(truth.probed) / 1_000 * (truth.bounds[1] - truth.bounds[0]) / (30 * 86_400_000)
     above = NONE_SEEN if false == 0 else false + 1.645 * math.sqrt(false) + 1.35
-    return round(above / months, 3) if months else math.inf
+    return round(above / months, 3) if months else None
 
 
 def _share(part: int, whole: int) -> float | None:
