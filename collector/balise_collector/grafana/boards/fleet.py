@@ -102,15 +102,16 @@ _RATE_N = Panel(
 
 _INCIDENTS = Panel(
     kind="table",
-    title=Text("Incidents de la période", "Incidents of the period"),
+    title=Text("Incidents : ce que le juge a dit", "Incidents: what the judge said"),
     meaning=Text(
-        "Le dernier mot du juge sur chaque incident : son lieu, les logements touchés, mesurés et non mesurés.",
-        "The judge's last word on each incident: its place, homes hit, measured and not measured.",
+        "Chaque ouverture, changement et fin, les plus récents d'abord : le lieu, les logements touchés, mesurés et non"
+        " mesurés.",
+        "Each opening, change and end, the latest first: the place, homes hit, measured and not measured.",
     ),
     queries=(
         Query(
-            text='SELECT "id", "state", "cause", "hit", "measured", "unmeasured", "confidence", "since_ms"'
-            f' FROM {INCIDENT} WHERE $timeFilter GROUP BY "building", "pon", "target" ORDER BY time DESC LIMIT 50',
+            text='SELECT "id", "state", "target", "pon", "building", "cause", "hit", "measured", "unmeasured",'
+            f' "confidence" FROM {INCIDENT} WHERE $timeFilter ORDER BY time DESC LIMIT 100',
             table=True,
         ),
     ),
@@ -118,12 +119,12 @@ _INCIDENTS = Panel(
         ("Time", Text("Quand", "When"), "dateTimeAsIso"),
         ("id", Text("Incident", "Incident"), "string"),
         ("state", Text("État", "State"), "string"),
+        ("target", Text("Sorte et lieu", "Kind and place"), "string"),
         ("cause", Text("Cause", "Cause"), "string"),
         ("hit", Text("Touchés", "Hit"), "short"),
         ("measured", Text("mesurés", "measured"), "short"),
         ("unmeasured", Text("non mesurés", "not measured"), "short"),
         ("confidence", Text("Confiance", "Confidence"), "string"),
-        ("since_ms", Text("Depuis", "Since"), "dateTimeAsIso"),
     ),
     width=24,
     height=9,
