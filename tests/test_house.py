@@ -83,7 +83,8 @@ def test_a_probe_has_its_file_its_line_its_measurement_its_test_and_its_page() -
     probes = {path.stem for path in files if re.search(r"^(async )?def run\(", path.read_text(), re.MULTILINE)}
     assert set(PROBES) == probes
     assert {path.stem for path in ROOT.glob("docs/probes/*.md")} == probes
-    says = {name: "voip" if name == "voice" else name for name in probes}  # the names of the standards it measures by
+    named = {"voice": "voip", "hls": "tv_hls"}  # by the standards it measures by; by the service it is of
+    says = {name: named.get(name, name) for name in probes}
     assert [
         name for name in probes if not any(m == says[name] or m.startswith(says[name] + "_") for m in CATALOGUE)
     ] == []

@@ -28,10 +28,11 @@ def encode_get(host: str, path: str) -> bytes:
 class Response:
     """An answer while it comes. After each `feed`, look at ``fault`` and ``complete``."""
 
-    __slots__ = ("_buffer", "_chunked", "_keep", "_left", "_state", "body", "body_bytes", "fault", "status")
+    __slots__ = ("_buffer", "_chunked", "_keep", "_left", "_most", "_state", "body", "body_bytes", "fault", "status")
 
-    def __init__(self, *, keep: bool = False) -> None:
-        """``keep``: the body is wanted, not only its length."""
+    def __init__(self, *, keep: bool = False, most_bytes: int = MAX_BODY_BYTES) -> None:
+        """``keep``: the body is wanted, not only its length; who takes it meanwhile empties ``body``."""
+        self._most = most_bytes
         self.status: int | None = None
         self.body, self._keep = bytearray(), keep
         self.body_bytes = 0
@@ -109,7 +110,7 @@ class Response:
 
     def _expect(self, state: str, size: int) -> None:
         self._state, self._left = state, size
-        if self.body_bytes + size > MAX_BODY_BYTES:
+        if self.body_bytes + size > self._most:
             self.fault = "too_large"
         elif size == 0:
             self._data_ended()
@@ -120,7 +121,7 @@ class Response:
             self.body += self._buffer[:taken]
         del self._buffer[:taken]
         self.body_bytes += taken
-        if self.body_bytes > MAX_BODY_BYTES:
+        if self.body_bytes > self._most:
             self.fault = "too_large"
         if self._left is None:
             return False

@@ -7,7 +7,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from balise_agent.contract import Record
-from balise_agent.probes import box, dns, host, loaded, reach, speedtest, throughput, tv, udp_capacity, voice, web, wifi
+from balise_agent.probes import (
+    box,
+    dns,
+    hls,
+    host,
+    loaded,
+    reach,
+    speedtest,
+    throughput,
+    tv,
+    udp_capacity,
+    voice,
+    web,
+    wifi,
+)
 from balise_agent.probes.context import Context
 
 
@@ -31,6 +45,7 @@ PROBES: dict[str, Probe] = {
     "box": Probe(name="box", settings=box.BoxSettings, run=box.run),
     "wifi": Probe(name="wifi", settings=wifi.WifiSettings, run=wifi.run),
     "voice": Probe(name="voice", settings=voice.VoiceSettings, run=voice.run),
+    "hls": Probe(name="hls", settings=hls.HlsSettings, run=hls.run, heavy=True),
     "tv": Probe(name="tv", settings=tv.TvSettings, run=tv.run, heavy=True),
     "throughput": Probe(name="throughput", settings=throughput.ThroughputSettings, run=throughput.run, heavy=True),
     "loaded": Probe(name="loaded", settings=loaded.LoadedSettings, run=loaded.run, heavy=True),

@@ -22,7 +22,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from balise_agent.contract import OK, Outcome, Record, Value, failed
 from balise_agent.net.datagram import send_reason
-from balise_agent.net.http1 import Response, encode_get
+from balise_agent.net.http1 import MAX_BODY_BYTES, Response, encode_get
 from balise_agent.net.resolve import Address, literal, resolve
 from balise_agent.probes.context import Context
 from balise_agent.settings import flag, number, series_label, text
@@ -63,7 +63,7 @@ async def run(settings: WebSettings, context: Context) -> list[Record]:
     """One after the other: two at once would measure each other."""
     records = []
     for item in settings.objects:
-        fetch = _Fetch(urlsplit(item.url), item.ca_file, settings.timeout_s, context)
+        fetch = Fetch(urlsplit(item.url), item.ca_file, settings.timeout_s, context)
         outcome = await fetch.outcome()
         record = Record(
             measurement="web", bt_ms=context.now_bt_ms(), target=item.label, outcome=outcome, fields=fetch.fields
@@ -87,10 +87,20 @@ class _FetchError(Exception):
     """A step failed; its reason is the message."""
 
 
-class _Fetch:
-    """One exchange: ``fields`` grows step by step."""
+class Fetch:
+    """One exchange: ``fields`` grows step by step. ``sink``: takes the body as it comes, ``most_bytes`` of it."""
 
-    def __init__(self, url: SplitResult, ca_file: str | None, timeout_s: float, context: Context) -> None:
+    def __init__(
+        self,
+        url: SplitResult,
+        ca_file: str | None,
+        timeout_s: float,
+        context: Context,
+        *,
+        sink: Callable[[bytes], None] | None = None,
+        most_bytes: int = MAX_BODY_BYTES,
+    ) -> None:
+        self._sink, self._most_bytes = sink, most_bytes
         self.fields: dict[str, Value] = {}
         self._url = url
         self._host = url.hostname or ""
@@ -186,7 +196,7 @@ class _Fetch:
         return streams
 
     async def _exchanged(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        response = Response()
+        response = Response(keep=self._sink is not None, most_bytes=self._most_bytes)
         path = (self._url.path or "/") + (f"?{self._url.query}" if self._url.query else "")
         try:
             writer.write(encode_get(self._url.netloc, path))
@@ -196,6 +206,7 @@ class _Fetch:
                     keep()
             while data and response.fault is None and not response.complete:
                 response.feed(data)
+                self._hand_on(response)
                 data = b"" if response.complete or response.fault else await reader.read(_READ_BYTES)
             response.end()
         except OSError as exc:
@@ -205,6 +216,11 @@ class _Fetch:
         if response.fault is not None:
             raise _FetchError(response.fault)
         self.fields["bytes"] = response.body_bytes
+
+    def _hand_on(self, response: Response) -> None:
+        if self._sink is not None and response.body:
+            self._sink(bytes(response.body))
+            response.body.clear()
 
     @contextlib.contextmanager
     def _timed(self, name: str) -> Iterator[Callable[[], None]]:
