@@ -130,8 +130,7 @@ class Reading:
     def note(self, index: int, pid: int, what: str) -> None:
         """An error that counts against its second."""
         self.mark(self.timeline.at(index))
-        if len(self.errors) < MOST_ERRORS:
-            self.errors.append(Error(index, pid, what))
+        self.errors.append(Error(index, pid, what))  # those of a batch; `Stream.end_batch` keeps the first of all
 
     def _first(self, what: str, index: int) -> None:
         self.firsts.setdefault(what, self.timeline.at(index))
