@@ -27,7 +27,7 @@ agent.channels | contract agent.settings |
 agent.probes | contract agent.net agent.settings agent.ladder agent.outage agent.channels | psutil
 agent.ladder agent.outage | contract |
 agent.clock | contract |
-agent.config | contract agent.probes agent.settings |
+agent.config | contract agent.probes agent.settings agent.channels |
 agent.plan agent.runner | contract agent.probes agent.clock agent.config |
 agent.gate | contract agent.budget |
 agent.identity | contract agent.config agent.settings |
@@ -63,7 +63,7 @@ collector.erasing | contract collector | *
 collector.consumers collector.forward | contract collector.erasures collector.wire collector.journal collector.store \
 collector.journal_rows | *
 collector.store | contract | *
-collector.stats | contract collector.store | *
+collector.stats | contract collector.judge collector.store | *
 collector.broker | contract | *
 collector.migrations |  | *
 collector.directory | contract collector.placement collector.migrations | *
