@@ -82,6 +82,10 @@ def _parser() -> argparse.ArgumentParser:
     once.add_argument("--only", choices=("down", "up"), help="throughput, loaded: one way")
     once.set_defaults(command=_once)
 
+    listed = commands.add_parser("channels", help="read a channel list, M3U or TOML, and print it as channels.toml")
+    listed.add_argument("file", type=Path, metavar="FILE")
+    listed.set_defaults(command=_channels)
+
     check = commands.add_parser("check", help="say in plain words what works and what does not")
     check.add_argument("--config", type=Path, default=CONFIG, metavar="FILE", help=f"TOML; default {CONFIG}")
     check.add_argument("--json", action="store_true", help="one JSON object")
@@ -174,6 +178,23 @@ def _file(args: argparse.Namespace) -> int:
         print(show(analyse(args.file), as_json=args.json))
     except OSError as exc:
         return _complain(f"{args.file}: {exc.strerror}")
+    return OK
+
+
+def _channels(args: argparse.Namespace) -> int:
+    from balise_agent import channels
+
+    try:
+        found, faults = channels.read(args.file.read_bytes(), most=channels.MOST_ENTRIES)
+    except OSError as exc:
+        return _complain(f"{args.file}: {exc.strerror}")
+    if faults:
+        return _complain("\n".join(faults))
+    print(channels.dump(found))
+    if len(found) > channels.MOST_CHANNELS:
+        _complain(
+            f"{len(found)} channels: the agent watches {channels.MOST_CHANNELS} at most; leave those out that are more"
+        )
     return OK
 
 

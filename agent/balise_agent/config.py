@@ -3,7 +3,8 @@
 The TOML file (`deploy/agent.example.toml`) as one frozen value. What the operator sets from afar is laid over it by
 `remote_config`.
 
-Rule 1: all faults are reported together, each with its path, the value and what is allowed; no other file is looked at.
+Rule 1: all faults are reported together, each with its path, the value and what is allowed; no other file is looked at
+than `CHANNELS_FILE` beside it.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from balise_agent import settings
+from balise_agent import channels, settings
 from balise_agent.probes import PROBES
 
 _PATH: dict[str, Any] = {"pattern": r"[^\x00-\x1f]{1,1024}", "allowed": "a path"}
@@ -25,6 +26,7 @@ _DATE: dict[str, Any] = {
     "allowed": "a date like 2026-11-24",
 }
 _MOST_BYTES = 10**13
+CHANNELS_FILE = "channels.toml"
 _KEY: dict[str, Any] = {"pattern": r"[A-Za-z0-9_-]{43}=?", "allowed": "an Ed25519 public key, 32 bytes in base64url"}
 
 BATCH_S = {"normal": 60.0, "eco": 300.0}
@@ -120,7 +122,22 @@ def load(path: Path) -> AgentConfig:
     config = parse(text)
     if isinstance(config, tuple):
         raise ConfigError(config)
-    return config
+    return _with_channels(config, path.with_name(CHANNELS_FILE))
+
+
+def _with_channels(config: AgentConfig, path: Path) -> AgentConfig:
+    """The channel list beside the configuration, for probes that have none of their own in it."""
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        return config
+    except OSError as exc:
+        raise ConfigError((f"{path}: {exc.strerror}",)) from exc
+    found, faults = channels.read(raw)
+    if faults:
+        raise ConfigError(tuple(f"{path}: {fault}" for fault in faults))
+    without = {name: part for name, part in config.probes.items() if getattr(part, "channels", None) == ()}
+    return replace(config, probes={**config.probes, **{n: replace(p, channels=found) for n, p in without.items()}})
 
 
 def parse(text: str) -> AgentConfig | tuple[str, ...]:

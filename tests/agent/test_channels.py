@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from balise_agent.channels import MOST_BYTES, MOST_CHANNELS, Channel, Where, dump, read, where
+from balise_agent.cli import main
+from balise_agent.config import CHANNELS_FILE, ConfigError, load
 
 M3U = """\ufeff#EXTM3U url-tvg="x"
 #EXTINF:0 tvg-id="" tvg-logo="http://h/l,1.png" group-title="TNT",2 - Télé Une (HD)
@@ -108,6 +112,41 @@ def test_a_list_is_bounded() -> None:
     assert "bytes are not within" in read(b"#" * (MOST_BYTES + 1))[1][0]
     assert "is not UTF-8" in read(b"#EXTM3U\n\xff")[1][0]
     assert len(read(b"#EXTM3U\n" + b"x\n" * 100_000)[1]) == 101
+
+
+LOCAL = """
+[broker]
+host = "127.0.0.1"
+[probe]
+id = "probe001"
+"""
+
+
+def test_the_list_beside_the_configuration_is_televisions(tmp_path: Path) -> None:
+    config, listed = tmp_path / "agent.toml", tmp_path / CHANNELS_FILE
+    config.write_text(LOCAL)
+    assert load(config).probes["tv"].channels == ()
+    listed.write_bytes(M3U.encode())
+    for name in ("tv", "hls"):
+        assert load(config).probes[name].channels == read(M3U.encode())[0]
+    config.write_text(LOCAL + '[tv]\nchannels = [{ label = "own", url = "udp://239.0.0.9:5" }]')
+    assert [channel.label for channel in load(config).probes["tv"].channels] == ["own"]
+    listed.write_text('[[channels]]\nlabel = "x"\n[[channels]]\nurl = "y"')
+    with pytest.raises(ConfigError) as said:
+        load(config)
+    assert len(said.value.faults) == 3
+    assert all(str(listed) in fault for fault in said.value.faults)
+
+
+def test_the_program_prints_an_m3u_as_channels_toml(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "list.m3u"
+    path.write_bytes(M3U.encode())
+    assert main(["channels", str(path)]) == 0
+    assert read(capsys.readouterr().out.encode()) == read(M3U.encode())
+    path.write_text("#EXTM3U\nrtsp://h/1\nfile:///x\n")
+    assert main(["channels", str(path)]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 2
+    assert main(["channels", str(tmp_path / "none")]) == 2
 
 
 PIECES = [
