@@ -16,9 +16,23 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from sqlalchemy import Engine
+
 from balise_collector import broker
 from balise_collector.demo.programs import free_port
-from balise_collector.directory import Consent, Directory, Home, Inventory, Line, Offer, Pon, sqlite_url
+from balise_collector.directory import (
+    Assignment,
+    Consent,
+    Directory,
+    Home,
+    Inventory,
+    Line,
+    Offer,
+    Pon,
+    database,
+    sqlite_url,
+)
+from balise_collector.directory import probes as probes_of
 
 Process = subprocess.Popen[bytes]
 
@@ -45,17 +59,29 @@ def prepare(
     that knows ``homes_beside`` more, with a probe each that never speaks."""
     files = broker.init(data / "broker", port=free_port(), tls=tls, persistence=False)
     since_ms = time.time_ns() // 1_000_000 - 2 * DAY_MS
-    with Directory(directory_url or sqlite_url(data)) as directory:
+    url = directory_url or sqlite_url(data)
+    with Directory(url) as directory:
         count = probes + homes_beside
         ids = directory.draw_ids(2 * count)
         placed = dict(zip(ids[:count], ids[count:], strict=True))
         directory.import_homes(_inventory(placed.values(), since_ms))
+    with _engine(url) as engine, database.writing(engine) as connection:  # one commit for all of them
+        probes_of.add(connection, list(placed), since_ms)
         for probe, home in placed.items():
-            directory.add_probes([probe], now_ms=since_ms, home=home, from_ms=since_ms)
+            probes_of.assign(connection, Assignment(probe=probe, home=home, from_ms=since_ms))
     homes = dict(list(placed.items())[:probes])
     passwords = {probe: broker.new_password() for probe in homes}
     broker.admit(files, passwords)
     return Ground(data=data, files=files, passwords=passwords, homes=homes)
+
+
+@contextmanager
+def _engine(url: str) -> Iterator[Engine]:
+    engine = database.connect(url)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
 
 
 @contextmanager

@@ -70,11 +70,16 @@ def served(where: ground.Ground, load: Load, folder: Path, *options: str) -> Fig
         path.unlink()
     shutil.rmtree(where.data / "store", ignore_errors=True)
     with ground.mosquitto(where.files) as broker, ground.serve(where, folder / "serve.log", *options) as collector:
-        (child,) = psutil.Process(collector.pid).children()
         ground.until(lambda: is_open(where.data), collector)
-        figure = _pour(where, load, {"broker": broker.pid, "collector": collector.pid, "consumers": child.pid})
+        figure = _pour(where, load, {"broker": broker.pid, "collector": collector.pid} | _children(collector.pid))
     check_journal(where.data / "journal.db", _count(load))
     return figure
+
+
+def _children(serve: int) -> dict[str, int]:
+    """What `balise serve` has started, by the last part of its module's name."""
+    children = psutil.Process(serve).children()
+    return {child.cmdline()[child.cmdline().index("-m") + 1].rpartition(".")[2]: child.pid for child in children}
 
 
 def is_open(data: Path) -> bool:
