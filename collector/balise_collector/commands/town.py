@@ -154,7 +154,9 @@ def _judged(asked: Asked, filling: Filling | None, evidence: bool, quiet: bool) 
     else:
         judge = Judge(ways.topology(asked.town, asked.stream.faults))
         told = alarms.of(asked.stream.lines, asked.town.seed) if evidence else ()
-        found = running.run(asked.stream, ways.Direct(judge, filling, told), progress=progress)
+        direct = ways.Direct(judge, filling, told)
+        found = running.run(asked.stream, direct, progress=progress)
+        direct.finish()
     found.notes.settled = ways.settled(judge, asked.town, asked.stream.bounds)
     return found
 

@@ -16,6 +16,7 @@ from balise_collector.judge.rows import Derived, Row
 from balise_collector.judge.topology import HomeSite, Topology, Work
 from balise_collector.judging.consumer import JudgeConsumer
 from balise_collector.judging.state import State
+from balise_collector.stats.rolling import Rolling
 from balise_collector.store import Point
 from balise_collector.store.chunks import open_store
 from balise_collector.town.alarms import Alarm
@@ -36,17 +37,20 @@ SERVICES = ("internet", "television", "telephone", "probe")
 
 class Direct:
     """`Judging` over a judge. The stream must be made with ``make=Row``. ``filling``: all of it goes there too, with
-    every home's facts each five minutes, as the collector writes them. ``alarms``: what the OLT says, in order."""
+    every home's facts each five minutes and the hours' roll-ups, as the collector writes them. ``alarms``: what the
+    OLT says, in order."""
 
     def __init__(self, judge: Judge, filling: Filling | None = None, alarms: Sequence[Alarm] = ()) -> None:
         self.judge, self._filling = judge, filling
         self._alarms = deque(alarms)
+        self._hours = Rolling(judge.topology.homes)
 
     def take(self, delivery: Delivery) -> None:
         """Its rows."""
         self.judge.take(cast("list[Row]", delivery.points))
         if self._filling is not None:
             self._filling.add(delivery.points)
+            self._hours.add(delivery.points)
 
     def beat(self, points: Sequence[Point]) -> None:
         """The platform's."""
@@ -59,9 +63,15 @@ class Direct:
         said = self.judge.advance(now_ms)
         if self._filling is not None:
             rewritten = self.judge.rewrite(now_ms) if now_ms % REWRITE_MS == 0 else ()
-            for one in (*said, *rewritten):
+            for one in (*said, *rewritten, *self._hours.over(now_ms)):
                 self._filling.derived(one)
         return said
+
+    def finish(self) -> None:
+        """The town is over: the hours that are not are told as far as they went."""
+        if self._filling is not None:
+            for one in self._hours.rest():
+                self._filling.derived(one)
 
 
 def _evidence(alarm: Alarm) -> Evidence:

@@ -39,3 +39,5 @@ def test_a_town_until_now_is_in_influxdb_with_its_facts(name: str, tmp_path: Pat
         )
     assert {s.measurement for s in series} >= {"reach", "alive", "dns", "presence", "home_state", "incident"}
     assert kept > 9 * 30
+    hours = {s.target for s in series if s.measurement == "rollup_hour"}
+    assert hours >= {"fleet:throughput.down_ratio", "fleet:reach.p95_us.op", "pon:reach.p95_us.op", "home:dns.query_ms"}
