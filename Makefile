@@ -8,7 +8,7 @@ SPECS := tests/contract/node_modules/.package-lock.json tests/collector/grafana/
 export PATH := $(PATH):/usr/sbin:/sbin
 export PYTHON
 
-.PHONY: help setup demo test bench chaos powercut lint lock clean system-demo system-test town-month
+.PHONY: help setup demo test bench fuzz chaos powercut lint lock clean system-demo system-test town-month
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -23,6 +23,10 @@ test: setup $(SPECS) ## every test (ARGS="-k outbox")
 
 bench: setup ## the table of measured figures and their goals
 	$(BIN)/python -m bench $(ARGS)
+
+fuzz: $(VENV)/.project ## any bytes into television's decoders, steered by coverage (ARGS="-runs=1000000")
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/fuzz.txt
+	$(BIN)/python -m tests.fuzz_tv -max_total_time=300 $(ARGS)
 
 chaos: setup ## kill -9 any part 500 times: nothing lost, nothing twice
 	$(BIN)/python -m tests.faults.chaos --kills 500 --seed 1 $(ARGS)
@@ -75,4 +79,5 @@ lock: ## requirements/*.txt from pyproject.toml (ARGS=--upgrade for newer versio
 	dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && $(PYTHON) -m venv $$dir && $$dir/bin/pip install --quiet $(UV) && \
 	$(COMPILE) --output-file requirements/agent.txt && \
 	$(COMPILE) --extra collector --output-file requirements/collector.txt && \
-	$(COMPILE) --extra collector --extra tv --extra grafana --extra speedtest --group dev --output-file requirements/dev.txt
+	$(COMPILE) --extra collector --extra tv --extra grafana --extra speedtest --group dev --output-file requirements/dev.txt && \
+	$(subst pyproject.toml,--group fuzz,$(COMPILE)) --output-file requirements/fuzz.txt
