@@ -79,7 +79,8 @@ def draw(board: dict[str, Any], asking: Asking, over: Range) -> str:
     height = HEAD + max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in board["panels"]) * ROW + GAP
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif"'
-        f' font-size="12" role="img"><title>{escape(board["title"])}</title><rect width="100%" height="100%" fill="{PAPER}"/>',
+        f' font-size="12" role="img"><title>{escape(board["title"])}</title>',
+        f'<rect width="100%" height="100%" fill="{PAPER}"/>',
         text(GAP, 26, board["title"], size=20, weight="bold"),
         text(GAP, 46, f"{board['description']}   (aperçu dessiné hors de Grafana, données simulées)", fill=FAINT),
     ]

@@ -1,0 +1,112 @@
+"""Does each alert fire within one evaluation of what the judge wrote, for as long, and at no other minute?"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from balise_agent.contract import Value
+from balise_collector.grafana.alerts import ALERTS
+from balise_collector.store.influx.asking import Asking
+from balise_collector.store.influx.lines import Encoder
+from balise_collector.store.influx.posting import open_post
+from balise_collector.store.influx.server import Server
+from balise_collector.store.influx.setup import prepare
+from balise_collector.store.points import Point
+from tests.collector.grafana.evaluator import MINUTE_MS, firing
+from tests.collector.influx.servers import influx1, influx2
+
+START_MS = 1_795_500_000_000 // 300_000 * 300_000
+MINUTES = 150
+CUT = (33, 71)  # the PON is down from this minute on, and up from that
+BAD = (20, 50)  # the channel
+MUTE = (100, 121)  # the collector writes nothing of itself
+SMALL = 100  # homes; 40 of them on the PON
+
+
+@pytest.fixture(scope="module", params=["influx1"] + (["influx2"] if influx2() else []))
+def fired(request: pytest.FixtureRequest) -> dict[str, set[int]]:
+    """The minutes, counted from the start, in which each alert fires."""
+    database = f"e{secrets.token_hex(4)}"
+    server = influx2(database) if request.param == "influx2" else influx1().server(database)
+    assert server
+    write(server)
+    dates = [START_MS + minute * MINUTE_MS for minute in range(15, MINUTES)]
+    with closing(Asking(server)) as asking:
+        found = firing(asking, ALERTS, dates)
+    return {uid: {(date - START_MS) // MINUTE_MS for date in dates} for uid, dates in found.items()}
+
+
+def write(server: Server) -> None:
+    prepare(server)
+    encoder = Encoder()
+    with closing(open_post(server)) as post:
+        post.post("state", "\n".join(encoder.line(point) for point in points()).encode())
+
+
+def points() -> Iterator[Point]:
+    """As the judge writes: each five minutes and at each change; the collector each minute."""
+    for minute in range(MINUTES):
+        if not MUTE[0] <= minute < MUTE[1]:
+            yield point("platform", minute, "judge:journal", {"lag_rows": 0, "lag_s": 0.0})
+            yield point("platform", minute, "ingest", {"dead_letters": 0, "disk_free_kb": 9_000_000})
+        if minute % 5 == 0 or minute in (*CUT, *BAD):
+            yield from states(minute)
+
+
+def states(minute: int) -> Iterator[Point]:
+    is_cut, is_bad = CUT[0] <= minute < CUT[1], BAD[0] <= minute < BAD[1]
+    for service in ("internet", "television", "telephone", "probe"):
+        down = 40 if is_cut and service != "probe" else 0
+        yield point("element_state", minute, f"fleet:{service}", counts(0, SMALL, down))
+        yield point("element_state", minute, f"pon:{service}", counts(2 if down else 0, 40, down), pon="pon1")
+        yield point("element_state", minute, f"pon:{service}", counts(0, 60, 0), pon="pon2")
+        yield point("element_state", minute, f"building:{service}", counts(1 if down else 0, 60, down), building="bat1")
+    for target in ("olt:o", "card:o/1", "core", "dns", "upstream", "target", "headend:h", "registrar", "channel:1"):
+        yield point("element_state", minute, target, {"state": 0})
+    yield point("element_state", minute, "channel:2", {"state": 2 if is_bad else 0})
+
+
+def counts(state: int, homes: int, down: int) -> dict[str, Value]:
+    return {"state": state, "homes": homes, "known": homes, "degraded": 0, "down": down}
+
+
+def point(kind: str, minute: int, target: str, fields: dict[str, Value], *, pon: str = "", building: str = "") -> Point:
+    return Point(
+        home="", building=building, pon=pon, probe="collector", measurement=kind, target=target,
+        ts_ms=START_MS + minute * MINUTE_MS, kind="ok", fields=fields,
+    )  # fmt: skip
+
+
+def test_a_dead_pon_pages_from_its_minute_until_its_last(fired: dict[str, set[int]]) -> None:
+    assert fired["balise-pon-down"] == set(range(*CUT))
+
+
+def test_a_bad_channel_is_a_ticket_after_its_quarter_of_an_hour(fired: dict[str, set[int]]) -> None:
+    assert fired["balise-channel"] == set(range(BAD[0] + 15, BAD[1]))
+
+
+def test_a_fast_burn_is_where_both_of_its_windows_are_above(fired: dict[str, set[int]]) -> None:
+    written = [minute for minute in range(MINUTES) if minute % 5 == 0 or minute in (*CUT, *BAD)]
+
+    def share(minute: int, window: int) -> float:
+        rows = [one for one in written if minute - window <= one <= minute]
+        return sum(CUT[0] <= one < CUT[1] for one in rows) * 40 / (len(rows) * SMALL)
+
+    expected = {minute for minute in range(15, MINUTES) if min(share(minute, 60), share(minute, 10)) > 14.4 * 0.005}
+    assert fired["balise-burn-fast-internet"] == expected
+    assert expected
+
+
+def test_a_judge_that_says_nothing_is_an_alert_of_its_own(fired: dict[str, set[int]]) -> None:
+    assert fired["balise-judge-mute"] == set(range(MUTE[0] + 5, MUTE[1]))
+
+
+def test_all_others_are_silent(fired: dict[str, set[int]]) -> None:
+    loud = {uid for uid, minutes in fired.items() if minutes}
+    burns = {uid for uid in loud if "-burn-" in uid}
+    platform = {"balise-judge-mute", "balise-collector-late", "balise-quarantine", "balise-disk"}
+    assert loud == {"balise-pon-down", "balise-channel"} | burns | platform
