@@ -173,6 +173,17 @@ class Judge:
         yield "paged", sorted(self._shown.paged)
         yield "said", self._shown.said()
 
+    def parts_known(self) -> set[str]:
+        """The names of all that it remembers, changed or not."""
+        names = {"beats", "references", "numbers", "paged", "said"}
+        for log in self._ground.logs.values():
+            names.add(f"home/{log.id}")
+            names |= {f"minutes/{log.id}/{day}" for day in log.cells.pages}
+        for channel, samples in self._marks.samples.items():
+            names.add(f"bad/{channel}")
+            names |= {f"good/{channel}/{day}" for day in samples.good}
+        return names
+
     def recall(self, parts: Iterable[tuple[str, Any]]) -> None:
         """Into a judge that knows nothing yet. Homes that are not expected any more are passed over."""
         for name, value in parts:

@@ -86,6 +86,7 @@ class JudgeConsumer:
         """Its memory, with the cursors that it is of."""
         with self._state.transaction():
             self._state.remember(memory.parts(self.judge))
+            self._state.keep_only(self.judge.parts_known())
             self._state.note("journal", self._journal.name)
             self._state.note("version", memory.VERSION)
             self._state.note("heard", self._heard)

@@ -105,6 +105,11 @@ class State:
         """Parts of the judge's memory, by name."""
         self._db.executemany("INSERT OR REPLACE INTO memory VALUES (?, ?)", parts)
 
+    def keep_only(self, names: set[str]) -> None:
+        """Parts of no home, channel or day that the judge still knows go."""
+        gone = [(part,) for (part,) in self._db.execute("SELECT part FROM memory") if part not in names]
+        self._db.executemany("DELETE FROM memory WHERE part = ?", gone)
+
     def memory(self) -> Iterator[tuple[str, bytes]]:
         """All of it."""
         yield from self._db.execute("SELECT part, body FROM memory ORDER BY part")

@@ -120,6 +120,22 @@ def test_conclusions_stand_in_the_journal_once_across_a_start_and_are_told(journ
     assert journal.cursor("judge:journal") == journal.last_id("journal")
 
 
+def test_what_the_judge_forgot_stands_in_its_memory_no_more(journal: Journal, tmp_path: Path) -> None:
+    with closing(State(tmp_path / "judge.db")) as state:
+        consumer = JudgeConsumer(journal, state, PLANT)
+        Feed(journal).puts(life(HOMES, T0, T0 + 5 * MINUTE))
+        Loop(journal, [consumer]).drain()
+        consumer.save()
+        days = {name for name, _ in state.memory() if name.startswith("minutes/")}
+        assert len(days) >= len(HOMES)
+        consumer.judge.forget(T0 + 48 * HOUR)
+        consumer.save()
+        assert {name for name, _ in state.memory() if name.startswith("minutes/")} == set()
+        consumer.replant(plant(pons=1, homes=8))
+        consumer.save()
+        assert {name for name, _ in state.memory() if name.startswith("home/")} == {f"home/{h}" for h in FIRST_PON}
+
+
 def balise(tmp_path: Path, *args: str) -> str:
     run = CliRunner().invoke(app, [*args, "--data", str(tmp_path)])
     assert run.exit_code == 0, run.output
