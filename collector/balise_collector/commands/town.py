@@ -81,6 +81,7 @@ def run(
     path: Annotated[
         str, typer.Option(help="direct: rows to the judge; full: messages, journal, consumers.")
     ] = "direct",
+    tick: Annotated[int, typer.Option(min=5, max=60, help="Seconds between two looks of the judge, on direct.")] = 20,
     evidence: Annotated[bool, typer.Option("--evidence", help="The OLT's alarms are told too (direct path).")] = False,
     influx: Annotated[str, typer.Option(metavar="URL", help="Write all points there too.", show_default=False)] = "",
     token: Annotated[str, typer.Option(help="Its token, or user:password on 1.x.", show_default=False)] = "",
@@ -90,6 +91,8 @@ def run(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Run a town fast, judge it, and print how right the judge was, beside three simpler watchers."""
+    if 60 % tick:
+        stop(f"--tick: {tick}; allowed: seconds that divide a minute")
     asked = _asked(homes, days, seed, start, until, faults, probed, path)
     known = truth.tell(asked.stream)
     if log is not None:
@@ -97,7 +100,7 @@ def run(
     filling = _filling(influx, token, database, org)
     began_s, began_cpu_s = time.monotonic(), time.process_time()
     try:
-        found = _judged(asked, filling, evidence, as_json)
+        found = _judged(asked, filling, evidence, tick, as_json)
     finally:
         if filling is not None:
             filling.close()
@@ -145,7 +148,7 @@ def _filling(influx: str, token: str, database: str, org: str) -> Filling | None
         stop(exc)
 
 
-def _judged(asked: Asked, filling: Filling | None, evidence: bool, quiet: bool) -> Run:
+def _judged(asked: Asked, filling: Filling | None, evidence: bool, tick_s: int, quiet: bool) -> Run:
     gc.freeze()  # the town stays; the collector of garbage need not walk it again and again
     progress = _progress(asked, quiet)
     if asked.path == "full":
@@ -155,7 +158,7 @@ def _judged(asked: Asked, filling: Filling | None, evidence: bool, quiet: bool) 
         judge = Judge(ways.topology(asked.town, asked.stream.faults))
         told = alarms.of(asked.stream.lines, asked.town.seed) if evidence else ()
         direct = ways.Direct(judge, filling, told)
-        found = running.run(asked.stream, direct, progress=progress)
+        found = running.run(asked.stream, direct, tick_ms=tick_s * 1_000, progress=progress)
         direct.finish()
     found.notes.settled = ways.settled(judge, asked.town, asked.stream.bounds)
     return found

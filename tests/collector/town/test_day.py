@@ -16,8 +16,8 @@ from balise_collector.cli import app
 
 @cache
 def day() -> dict[str, Any]:
-    """Run once for all tests of this file."""
-    done = CliRunner().invoke(app, ["town", "run", "--homes", "200", "--days", "1", "--json"])
+    """Run once for all tests of this file; the judge looks once a minute, so that what it takes is mostly rows."""
+    done = CliRunner().invoke(app, ["town", "run", "--homes", "200", "--days", "1", "--tick", "60", "--json"])
     assert done.exit_code == 0, done.output
     found: dict[str, Any] = json.loads(done.stdout)
     return found
@@ -29,7 +29,7 @@ def test_the_judge_finds_what_was_broken_in_its_place_and_invents_nothing() -> N
     assert found["precision"] >= 0.97, found["by_service"]
     assert found["place_right"] >= 0.9, found["kinds"]
     assert found["cause_right"] >= 0.8, found["kinds"]
-    assert found["false_green_p95_s"] <= 120
+    assert found["false_green_p95_s"] <= 180  # two minutes, and a look
     assert found["green_in_silence_s"] == 0
 
 
