@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import pty
 import random
+import re
 import subprocess
 import sys
 import time
@@ -210,6 +212,22 @@ def test_once_prints_one_object_without_a_token(port: int, capsys: pytest.Captur
     assert (record["measurement"], record["target"], record["outcome"]) == ("throughput", "once.v4", "ok")
     assert record["fields"]["down_bps"] > 0
     assert "up_bps" not in record["fields"]
+
+
+def test_on_a_terminal_a_test_says_how_far_it_is_beside_its_record(port: int) -> None:
+    terminal, end = pty.openpty()
+    argv = [sys.executable, "-m", "balise_agent.cli", "once", "throughput", "--only", "down", "--json"]
+    try:
+        done = subprocess.run(
+            [*argv, "--target", f"http://127.0.0.1:{port}"], stdout=subprocess.PIPE, stderr=end, text=True, check=True
+        )
+        said = os.read(terminal, 65_536).decode()
+    finally:
+        os.close(end)
+        os.close(terminal)
+    assert json.loads(done.stdout)["outcome"] == "ok"
+    assert re.search(r"\rdown +[0-9.]+ s +[0-9.]+ Mbit/s", said.replace("\033[K", ""))
+    assert said.endswith("\r\033[K")  # nothing of it stays
 
 
 def test_once_takes_a_configurations_targets_and_the_options_of_the_test(

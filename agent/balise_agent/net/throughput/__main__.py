@@ -50,8 +50,9 @@ def _first_to_go() -> None:
 
 
 def _progress(direction: str, since_s: float, moved: int) -> None:
-    rate = moved * 8 / since_s / 1e6 if since_s > 0 else 0.0
-    print(f"\r\033[K{direction:<4} {since_s:4.1f} s  {rate:8.2f} Mbit/s", end="", file=sys.stderr, flush=True)
+    """So far, the discarded second in it; without a rate where nobody counts while it runs (speedtest-cli)."""
+    rate = f"  {moved * 8 / since_s / 1e6:8.2f} Mbit/s" if since_s > 0 and moved else ""
+    print(f"\r\033[K{direction:<4} {since_s:4.1f} s{rate}", end="", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
