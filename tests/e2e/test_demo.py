@@ -99,28 +99,32 @@ def test_television_stands_beside_the_internet_and_a_fault_is_on_its_channel_alo
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
-    counts, found = json.loads(out)["stored_of"], channels(kept)
+    counts, found = json.loads(out)["stored_of"], lost(channels(kept))
     assert min(counts[name] for name in ("reach", "tv_zap", "tv_window")) > 0
-    lost = {
+    assert found["2"] > 0
+    assert not any(found[channel] for channel in found if channel != "2")
+
+
+def lost(found: dict[str, list[Point]]) -> dict[str, int]:
+    """Datagrams that the line lost of each channel."""
+    return {
         channel: sum(int(point.fields.get("net_lost_datagrams", 0)) for point in points if point.fields.get("valid"))
         for channel, points in found.items()
     }
-    assert lost["2"] > 0
-    assert not any(lost[channel] for channel in lost if channel != "2")
 
 
 def _has_heard(folder: Path) -> bool:
-    """Channel 2 and two others."""
+    """Channel 2 with its fault, and two others; a second of one in twenty may lose none."""
     time.sleep(0.5)  # reading all of it each 10 ms would take the processor from those that are watched
     try:
-        found = channels(folder)
+        found = lost(channels(folder))
     except (OSError, sqlite3.Error):
         return False  # the store is not there yet
-    return "2" in found and len(found) >= 3
+    return found.get("2", 0) > 0 and len(found) >= 3
 
 
 def test_a_fault_of_no_service_is_one_line() -> None:
-    for wrong in ("tv:channel=0", "tea:cold", "voice:song"):
+    for wrong in ("tv:channel=0", "tea:cold"):
         run = subprocess.run(balise("demo", "--fault", wrong), check=False, capture_output=True, text=True, timeout=120)
         assert run.returncode == 2
         assert wrong in run.stderr.replace("\n", " ")

@@ -3,7 +3,7 @@
     python -m balise_collector.headend [--channels N] [--fault channel=N[,kind=KIND]]...
 
 It says where they are as one line of JSON: channel N is on the group `first` + N, at `port`; even ones in RTP, odd ones
-in UDP alone. Kinds: `loss` (one datagram in fifty), `cc` (a counter jumps each second), `freeze` (the picture stands
+in UDP alone. Kinds: `loss` (one datagram in twenty), `cc` (a counter jumps each second), `freeze` (the picture stands
 still), `off` (nothing is sent).
 """
 
@@ -30,7 +30,7 @@ RATE_BPS = 1_000_000
 TURN_S = 0.01
 LATE_S = 0.5
 """So far behind, the stream is delayed as a whole instead of sent in one burst, which a receiver might drop."""
-_LOSS = 0.02
+_LOSS = 0.05
 _CC_EVERY_S = 1.0
 _FIRST = int(ipaddress.IPv4Address("239.255.0.0"))  # RFC 2365: of this site alone
 
