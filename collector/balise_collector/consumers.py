@@ -112,8 +112,8 @@ def points_of(entry: Entry) -> list[Point]:
 
 
 def derived_point(entry: DerivedEntry) -> list[Point]:
-    """A conclusion as a point; what is not home, building or PON of its tags is its target. A point's key has no home
-    but its probe's, so that a conclusion about a home has a probe of its own."""
+    """A conclusion as a point; what is not home, building or PON of its tags is its target. A point's key has no place
+    but its probe's, so that a conclusion about one has a probe of its own."""
     tags = dict(entry.tags)
     home, building, pon = (tags.pop(name, "") for name in ("home", "building", "pon"))
     return [
@@ -121,7 +121,7 @@ def derived_point(entry: DerivedEntry) -> list[Point]:
             home=home,
             building=building,
             pon=pon,
-            probe=f"collector.{home}" if home else "collector",
+            probe=".".join(("collector", *filter(None, (home or building or pon,)))),
             measurement=entry.measurement,
             target=":".join(tags[name] for name in sorted(tags)),
             ts_ms=entry.ts_ms,

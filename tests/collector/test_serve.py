@@ -184,11 +184,11 @@ def test_killed_with_messages_read_but_not_committed_it_gets_them_again(here: Pl
 def test_consumers_that_are_killed_are_started_again(here: Place) -> None:
     here.mosquitto.start()
     with here.served() as serving:
-        first = until(lambda: len(found := children(serving.pid)) == 2 and found)  # consumers and judge
+        first = until(lambda: len(found := children(serving.pid)) == 3 and found)  # consumers, judge, stats
         until(lambda: here.rows("SELECT 1 FROM cursor"))
         subprocess.run(["kill", "-9", *map(str, first)], check=True)
-        until(lambda: here.metrics()["balise_consumer_restarts_total all"] == 2)
-        until(lambda: len(children(serving.pid) - first) == 2)
+        until(lambda: here.metrics()["balise_consumer_restarts_total all"] == 3)
+        until(lambda: len(children(serving.pid) - first) == 3)
         until(lambda: here.problems() == [])
 
 

@@ -1,8 +1,8 @@
 """What does the collector conclude: of each home and service, of shared faults, of hours and of months?
 
 Rule 1: these rows are derived and can be made again: the same key says the same thing, later or corrected.
-Rule 2: they are stored with `collector` as their probe, `collector.HOME` where they are of one home, and with those of
-their tags that are not home, building or PON as their target, by the tags' names in order, joined by a colon.
+Rule 2: they are stored with `collector` as their probe, `collector.CODE` where they are of one home, building or PON,
+and with those of their tags that are not these as their target, by the tags' names in order, joined by a colon.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ Rule 3: a percentile of nothing is absent, never 0; that nothing came is said by
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from balise_collector.judge.rows import Derived
@@ -72,10 +72,11 @@ class _Where(NamedTuple):
 
 
 class Hour:
-    """The points of one hour, taken as they come; ``homes``: those expected, with their contracts."""
+    """The points of one hour, taken as they come; ``homes``: those expected, with their contracts; ``of``: the
+    measurements that it is made of, of which the fleet has a row whether anything came or not."""
 
-    def __init__(self, homes: Mapping[str, HomeSite], hour_ms: int) -> None:
-        self._homes, self._hour_ms = homes, hour_ms
+    def __init__(self, homes: Mapping[str, HomeSite], hour_ms: int, of: Sequence[str] = MEASUREMENTS) -> None:
+        self._homes, self._hour_ms, self._of = homes, hour_ms, of
         self._cells: dict[_Where, Cell] = {}
 
     def add(self, point: Point) -> None:
@@ -98,7 +99,7 @@ class Hour:
             for element in _elements(where):
                 found.setdefault((element, where.name), Cell(cell.an_hour)).merge(cell)
         for series in SERIES:
-            if not series.by_target and expected[_FLEET]:
+            if series.measurement in self._of and not series.by_target and expected[_FLEET]:
                 found.setdefault((_FLEET, series.name), Cell(series.an_hour))
         return [self._row(*key, found[key], expected[key[0]]) for key in sorted(found)]
 

@@ -1,0 +1,62 @@
+"""Which hours are still to be rolled up, and up to where was the journal read for that? DATA/stats.db.
+
+Rule 1: an hour is pending before the cursor passes the row that touched it: after a crash it is made once more, never
+once less.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from balise_agent.durable_file import make_folder
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS pending(hour_ms INTEGER PRIMARY KEY, row_id INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS cursor(feed TEXT PRIMARY KEY, id INTEGER NOT NULL) WITHOUT ROWID;
+"""
+
+
+class Touched(NamedTuple):
+    """An hour, and the last journal row with a point in it."""
+
+    hour_ms: int
+    row_id: int
+
+
+class Pending:
+    """The file; one thread."""
+
+    def __init__(self, path: Path) -> None:
+        make_folder(path.parent)
+        self._db = sqlite3.connect(path, timeout=30, isolation_level=None)
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = FULL")
+        self._db.executescript(SCHEMA)
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._db.close()
+
+    def cursor(self, feed: str) -> int:
+        """The last row that is done with; 0 at a feed's start."""
+        found = self._db.execute("SELECT id FROM cursor WHERE feed = ?", (feed,)).fetchone()
+        return 0 if found is None else int(found[0])
+
+    def mark(self, hours: Mapping[int, int], feed: str, last_id: int) -> None:
+        """These hours, by the last row of each, and the cursor, at once."""
+        self._db.execute("BEGIN IMMEDIATE")
+        self._db.executemany("INSERT OR REPLACE INTO pending VALUES (?, ?)", hours.items())
+        self._db.execute("INSERT OR REPLACE INTO cursor VALUES (?, ?)", (feed, last_id))
+        self._db.execute("COMMIT")
+
+    def until(self, start_ms: int) -> list[Touched]:
+        """Those that begin up to then, oldest first."""
+        sql = "SELECT hour_ms, row_id FROM pending WHERE hour_ms <= ? ORDER BY hour_ms"
+        return [Touched(*row) for row in self._db.execute(sql, (start_ms,))]
+
+    def done(self, one: Touched) -> None:
+        """It is rolled up, as far as that row."""
+        self._db.execute("DELETE FROM pending WHERE hour_ms = ? AND row_id = ?", one)

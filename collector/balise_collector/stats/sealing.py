@@ -1,0 +1,91 @@
+"""Which hours were touched by what came, and what are their rows, once they are over?
+
+Rule 1: an hour is made again from the store's points, never added to: a redelivered row cannot count twice. It is made
+when it is over by `GRACE_MS`, and again when a late row touches it.
+Rule 2: it waits until the store has the rows that touched it.
+Rule 3: its rows are appended before it stops being pending: a crash between says the same again under the same keys.
+Rule 4: what the store may not have any more (retention) is not made again: nothing would overwrite what was known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from balise_agent.catalogue import CATALOGUE, RETENTION_DAYS
+from balise_collector.consumers import points_of
+from balise_collector.journal import Journal
+from balise_collector.journal_rows import DerivedEntry, Entry
+from balise_collector.judge.rows import Derived
+from balise_collector.judge.topology import HomeSite
+from balise_collector.stats.pending import Pending, Touched
+from balise_collector.stats.rollup import HOUR_MS, MEASUREMENTS, Hour
+from balise_collector.store import Reader
+
+NAME = "sealer"
+GRACE_MS = 600_000
+AT_ONCE = 4  # hours made before the journal is read on
+_DAY_MS = 86_400_000
+_TAKEN = frozenset(MEASUREMENTS)
+
+Homes = Callable[[int], Mapping[str, HomeSite]]
+"""The expected homes with their contracts, as of a date."""
+
+
+class Sealer:
+    """A `consumers.Consumer` of the journal beside a store that another process may write."""
+
+    name = NAME
+    feeds: Sequence[str] = ("journal",)
+
+    def __init__(self, journal: Journal, reader: Reader, pending: Pending, homes: Homes) -> None:
+        self._journal, self._reader, self._pending, self._homes = journal, reader, pending, homes
+
+    def cursor(self, feed: str) -> int:
+        """As its own file has it."""
+        return self._pending.cursor(f"{self._journal.name}:{feed}")
+
+    def take(self, feed: str, rows: Sequence[Entry] | Sequence[DerivedEntry], last_id: int) -> None:
+        """Notes the hours that they touch."""
+        hours = {hour_ms: row.id for row in rows if isinstance(row, Entry) for hour_ms in _hours(row)}
+        self._pending.mark(hours, f"{self._journal.name}:{feed}", last_id)
+
+    def seal(self, now_ms: int) -> int:
+        """Makes some of the hours that are over; how many."""
+        stored = self._reader.cursor(f"{self._journal.name}:journal")
+        over = self._pending.until(now_ms - GRACE_MS - HOUR_MS)
+        due = [one for one in over if one.row_id <= stored][:AT_ONCE]
+        for one in due:
+            self._make(one, now_ms)
+        return len(due)
+
+    def _make(self, one: Touched, now_ms: int) -> None:
+        rows = self.rows(one.hour_ms, now_ms)
+        with self._journal.transaction():
+            for row in rows:
+                self._journal.derive(row.measurement, row.tags, row.ts_ms, row.fields)
+        self._pending.done(one)
+
+    def rows(self, hour_ms: int, now_ms: int) -> list[Derived]:
+        """What the store says of an hour."""
+        kept = tuple(_kept(now_ms - hour_ms))
+        homes = self._homes(hour_ms)
+        hour = Hour(homes, hour_ms, kept)
+        for home in homes:
+            for measurement in kept:
+                for point in self._reader.read(home, measurement, None, hour_ms, hour_ms + HOUR_MS):
+                    hour.add(point)
+        return hour.rows()
+
+
+def _hours(entry: Entry) -> set[int]:
+    """The hours of its points. One that is dated hours ahead of when it came would wait for ever."""
+    dates = (p.ts_ms for p in points_of(entry) if p.measurement in _TAKEN)
+    return {ts_ms - ts_ms % HOUR_MS for ts_ms in dates if ts_ms < entry.received_ms + HOUR_MS}
+
+
+def _kept(age_ms: int) -> Iterator[str]:
+    """Measurements of which an hour of that age is still whole, a day's margin off."""
+    for measurement in MEASUREMENTS:
+        days = RETENTION_DAYS[CATALOGUE[measurement].retention]
+        if days is None or age_ms < (days - 1) * _DAY_MS:
+            yield measurement

@@ -1,0 +1,154 @@
+"""Is an hour made of what the store has, once it is over, again when a late row comes, and never counted twice?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from balise_agent.codec import deflate
+from balise_agent.contract import body_hash, chain_next, chain_start, token
+from balise_collector.consumers import Loop, StoreConsumer
+from balise_collector.journal import Journal
+from balise_collector.journal_rows import Message
+from balise_collector.judge.rows import Derived
+from balise_collector.placement import Place
+from balise_collector.stats.pending import Pending
+from balise_collector.stats.rollup import HOUR_MS, rollup
+from balise_collector.stats.sealing import GRACE_MS, Sealer
+from balise_collector.store import Point, Store
+from balise_collector.store.chunks import open_store
+from tests.collector.stats.plant import HOMES, T0, point, ran
+
+OVER = T0 + HOUR_MS + GRACE_MS
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """A journal, a store behind it, and the sealer, which are fed at will."""
+
+    journal: Journal
+    store: Store
+    pending: Pending
+
+    @property
+    def sealer(self) -> Sealer:
+        """A fresh one, as after a start."""
+        return Sealer(self.journal, self.store, self.pending, lambda _at_ms: HOMES)
+
+    def puts(self, points: list[Point], stream: str = "s") -> None:
+        with self.journal.transaction():
+            for seq, one in enumerate(points, 1):
+                self.journal.add(_message(one, seq, f"{stream}.{one.probe}"), one.ts_ms + 3_000)
+
+    def stores(self) -> None:
+        Loop(self.journal, [StoreConsumer(store=self.store, journal=self.journal.name)]).drain()
+
+    def notes(self) -> None:
+        Loop(self.journal, [self.sealer]).drain()
+
+    def derived(self) -> list[Derived]:
+        rows, _ = self.journal.derived(0, 100_000)
+        return [Derived(measurement=r.measurement, tags=r.tags, ts_ms=r.ts_ms, fields=r.fields) for r in rows]
+
+
+def _message(one: Point, seq: int, stream: str) -> Message:
+    record: dict[str, Any] = {"m": one.measurement, "at": 0, "k": one.target, "f": one.fields}
+    raw = json.dumps({"nonce": token(bytes(16)), "bt": 0, "records": [record]}).encode()
+    place = Place(home=one.home, building=one.building, pon=one.pon)
+    return Message(
+        probe=one.probe,
+        stream=stream,
+        previous=None,
+        seq=seq,
+        ts_ms=one.ts_ms,
+        boot="b",
+        retention="raw_90d",
+        chain=chain_next(chain_start(stream, None), seq, one.ts_ms, body_hash(raw)),
+        body_hash=body_hash(raw),
+        parts=((place, deflate(raw)),),
+    )
+
+
+@pytest.fixture
+def ground(tmp_path: Path) -> Iterator[Ground]:
+    with (
+        closing(Journal(tmp_path / "journal.db", synchronous="OFF")) as journal,
+        closing(open_store(tmp_path / "store")) as store,
+        closing(Pending(tmp_path / "stats.db")) as pending,
+    ):
+        yield Ground(journal, store, pending)
+
+
+def points(*minutes: int) -> list[Point]:
+    reach = [
+        point(home, "reach", "op", n, {"p95_us": 9_000 + n, "sent": 60, "lost": 0}) for home in HOMES for n in minutes
+    ]
+    return [*reach, *(ran(home, n + 0.5, 0.5 + n / 100) for home in HOMES for n in minutes)]
+
+
+def test_an_hour_is_made_when_it_is_over_and_the_store_has_it(ground: Ground) -> None:
+    said = points(5, 20, 40)
+    ground.puts(said)
+    ground.notes()
+    assert ground.sealer.seal(OVER) == 0  # the store has nothing yet
+    ground.stores()
+    assert ground.sealer.seal(OVER - 1) == 0
+    assert ground.sealer.seal(OVER) == 1
+    assert ground.derived() == rollup(said, HOMES, T0)
+    assert ground.sealer.seal(OVER) == 0
+    assert ground.sealer.cursor("journal") == ground.journal.last_id()
+
+
+def test_a_late_row_reopens_its_hour_and_a_redelivered_one_counts_once(ground: Ground) -> None:
+    first, late = points(5), points(30)
+    ground.puts(first)
+    ground.notes()
+    ground.stores()
+    ground.sealer.seal(OVER)
+    ground.puts(first)  # the same messages: duplicates
+    ground.puts(first, "another")  # the same records in other messages
+    ground.puts(late, "later")
+    ground.notes()
+    ground.stores()
+    assert ground.sealer.seal(OVER) == 1
+    rows = ground.derived()
+    assert rows[len(rows) // 2 :] == rollup([*first, *late], HOMES, T0)
+
+
+def test_a_crash_before_an_hour_is_done_says_the_same_again(ground: Ground, tmp_path: Path) -> None:
+    ground.puts(points(5))
+    ground.notes()
+    ground.stores()
+    with closing(Pending(tmp_path / "stats.db")) as before:
+        (one,) = before.until(T0)
+        ground.sealer.seal(OVER)
+        before.mark({one.hour_ms: one.row_id}, "x", 1)  # as if its end had not been written
+    assert ground.sealer.seal(OVER) == 1
+    rows = ground.derived()
+    assert rows[: len(rows) // 2] == rows[len(rows) // 2 :]
+
+
+def test_each_place_keeps_its_own_row_in_the_store(ground: Ground) -> None:
+    ground.puts(points(5))
+    ground.notes()
+    ground.stores()
+    ground.sealer.seal(OVER)
+    ground.stores()
+    kept = list(ground.store.read("", "rollup_hour", "building:throughput.down_ratio", T0, T0 + 1))
+    assert sorted(p.building for p in kept) == ["B0", "B1", "B2", "B3"]
+    assert {p.fields["homes"] for p in kept} == {2}
+
+
+def test_an_hour_whose_points_retention_took_is_not_made_of_nothing(ground: Ground) -> None:
+    ground.puts([point("h0", "tv_zap", "7", 5, {"zap_rap_ms": 400.0})])
+    ground.stores()
+    series = {r.tags["series"] for r in ground.sealer.rows(T0, T0 + 30 * 24 * HOUR_MS)}
+    assert "throughput.down_ratio" in series
+    assert "tv_zap.zap_rap_ms" not in series
+    assert "tv_zap.zap_rap_ms" in {r.tags["series"] for r in ground.sealer.rows(T0, OVER)}
