@@ -14,6 +14,7 @@ _FIRST = 64  # 1.3 to 2.5 s
 _ROUNDING = 1.5  # packets
 _FINE = 0.002  # of an interval's packets: what the median of rounded rates may be off
 _MOST_ODD = 0.05  # of a rate that is constant
+_LEAST_FIT = 0.25  # of those that lost something: at 5 % of loss half the intervals have some
 
 
 class Rate:
@@ -53,7 +54,7 @@ class Rate:
         """Whether so few intervals are odd, or have lost something, that the others tell."""
         now = self._settled()
         fit, short = now._fit[0], now._short[0]
-        return fit >= 2 and now._odd <= _MOST_ODD * (fit + short + now._odd) and fit > short
+        return fit >= 2 and now._odd <= _MOST_ODD * (fit + short + now._odd) and fit > _LEAST_FIT * short
 
     @property
     def missing(self) -> float:
