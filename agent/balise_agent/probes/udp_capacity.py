@@ -1,6 +1,6 @@
 """What does the line carry when more is sent over UDP, and what does it lose when it is not full?
 
-Down only, 2 to 4 s under a lease of the target (`net/throughput/capacity`): it tells a slow line from a lossy one.
+Down only, 3 to 7 s under a lease of the target (`net/throughput/capacity`): it tells a slow line from a lossy one.
 
 Rule 1: it fills the line, as `throughput` does: it runs by command, by `balise-agent once`, and behind a test that was
 slow on a line that lost packets.
