@@ -17,6 +17,7 @@ from balise_collector.commands import (
     incidents,
     influx,
     probes,
+    quality,
     serve,
     status,
     target,
@@ -42,7 +43,7 @@ for name, part in (
     ("evidence", evidence.app),
 ):
     app.add_typer(part, name=name)
-for command in (demo.demo, serve.serve, status.status, status.command):
+for command in (demo.demo, serve.serve, quality.quality, status.status, status.command):
     app.command()(command)
 
 
