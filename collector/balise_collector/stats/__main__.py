@@ -1,4 +1,4 @@
-"""``python -m balise_collector.stats DATA PARENT DIRECTORY_URL``: rolls hours up, beside `balise serve`.
+"""``python -m balise_collector.stats DATA PARENT DIRECTORY_URL``: rolls hours up and freezes months, beside ingest.
 
 A process of its own: an hour of a thousand homes is read for seconds, for which the judge must not stand still.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -16,16 +16,19 @@ from balise_agent.logs import set_up
 from balise_collector.consumers import Job, Loop, end_with
 from balise_collector.directory import Directory
 from balise_collector.journal import Journal
+from balise_collector.judge.topology import HomeSite
 from balise_collector.judging import plant
+from balise_collector.stats.freezing import Freezer
 from balise_collector.stats.pending import Pending
 from balise_collector.stats.sealing import Sealer
 from balise_collector.store.chunks import open_reader
 
 SEAL_S = 20.0
+FREEZE_S = 3_600.0
 
 
 def main(argv: Sequence[str] = sys.argv) -> int:
-    """Rolls hours up until it is told to stop."""
+    """Does so until it is told to stop."""
     end_with(int(argv[2]))
     set_up("info", sys.stdout)
     data = Path(argv[1])
@@ -35,17 +38,29 @@ def main(argv: Sequence[str] = sys.argv) -> int:
         closing(Pending(data / "stats.db")) as pending,
         closing(open_reader(data / "store")) as reader,
     ):
-        sealer = Sealer(journal, reader, pending, lambda at_ms: plant.topology(directory, at_ms).homes)
-        loop = Loop(journal, [sealer], [Job("hours_rolled_up", SEAL_S, lambda: _seal(sealer))])
+
+        def homes(at_ms: int) -> Mapping[str, HomeSite]:
+            return plant.topology(directory, at_ms).homes
+
+        sealer = Sealer(journal, reader, pending, homes)
+        freezer = Freezer(journal, reader, pending, homes)
+        work = [
+            Job("hours_rolled_up", SEAL_S, lambda: _said("hours", sealer.seal(_now_ms()))),
+            Job("month_frozen", FREEZE_S, lambda: _said("homes", freezer.freeze(_now_ms()))),
+        ]
+        loop = Loop(journal, [sealer], work)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: loop.stop())
         loop.run()
     return 0
 
 
-def _seal(sealer: Sealer) -> dict[str, object] | None:
-    hours = sealer.seal(time.time_ns() // 1_000_000)
-    return {"hours": hours} if hours else None
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _said(what: str, count: int) -> dict[str, object] | None:
+    return {what: count} if count else None
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""Which hours are still to be rolled up, and up to where was the journal read for that? DATA/stats.db.
+"""Which hours are still to be rolled up, up to where was the journal read for that, which months are frozen?
+
+It is DATA/stats.db.
 
 Rule 1: an hour is pending before the cursor passes the row that touched it: after a crash it is made once more, never
 once less.
@@ -16,6 +18,8 @@ from balise_agent.durable_file import make_folder
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS pending(hour_ms INTEGER PRIMARY KEY, row_id INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS cursor(feed TEXT PRIMARY KEY, id INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS frozen(journal TEXT NOT NULL, month INTEGER NOT NULL, PRIMARY KEY(journal, month))
+  WITHOUT ROWID;
 """
 
 
@@ -60,3 +64,12 @@ class Pending:
     def done(self, one: Touched) -> None:
         """It is rolled up, as far as that row."""
         self._db.execute("DELETE FROM pending WHERE hour_ms = ? AND row_id = ?", one)
+
+    def is_frozen(self, journal: str, month: int) -> bool:
+        """The rows of that month stand in that journal, or did."""
+        found = self._db.execute("SELECT 1 FROM frozen WHERE journal = ? AND month = ?", (journal, month))
+        return found.fetchone() is not None
+
+    def note_frozen(self, journal: str, month: int) -> None:
+        """They do."""
+        self._db.execute("INSERT OR IGNORE INTO frozen VALUES (?, ?)", (journal, month))

@@ -17,10 +17,13 @@ from balise_collector.consumers import Loop, StoreConsumer
 from balise_collector.journal import Journal
 from balise_collector.journal_rows import Message
 from balise_collector.judge.rows import Derived
+from balise_collector.judge.topology import HomeSite
 from balise_collector.placement import Place
+from balise_collector.stats.freezing import LATE_MS, Freezer
 from balise_collector.stats.pending import Pending
 from balise_collector.stats.rollup import HOUR_MS, rollup
 from balise_collector.stats.sealing import GRACE_MS, Sealer
+from balise_collector.stats.windows import month_at, month_bounds
 from balise_collector.store import Point, Store
 from balise_collector.store.chunks import open_store
 from tests.collector.stats.plant import HOMES, T0, point, ran
@@ -152,3 +155,18 @@ def test_an_hour_whose_points_retention_took_is_not_made_of_nothing(ground: Grou
     assert "throughput.down_ratio" in series
     assert "tv_zap.zap_rap_ms" not in series
     assert "tv_zap.zap_rap_ms" in {r.tags["series"] for r in ground.sealer.rows(T0, OVER)}
+
+
+def test_a_month_is_frozen_once_a_week_after_its_end(ground: Ground) -> None:
+    ground.puts(points(5))
+    ground.stores()
+    freezer = Freezer(ground.journal, ground.store, ground.pending, lambda _at_ms: {**HOMES, "silent": HomeSite()})
+    month = month_at(T0)
+    _, end_ms = month_bounds(month)
+    freezer.freeze(end_ms + LATE_MS - 1)  # the month before has nothing
+    assert ground.derived() == []
+    assert freezer.freeze(end_ms + LATE_MS) == len(HOMES)
+    assert freezer.freeze(end_ms + LATE_MS + 1) == 0
+    rows = [row for row in ground.derived() if row.tags["indicator"] == "down_ratio_p50.24h"]
+    assert sorted(row.tags["home"] for row in rows) == sorted(HOMES)
+    assert {(row.fields["month"], row.fields["n"], row.fields["frozen"]) for row in rows} == {(month, 1, True)}
