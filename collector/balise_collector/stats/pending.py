@@ -9,14 +9,14 @@ once less.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 from balise_agent.durable_file import make_folder
 
 SCHEMA = """
-CREATE TABLE IF NOT EXISTS pending(hour_ms INTEGER PRIMARY KEY, row_id INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS pending(hour_ms INTEGER PRIMARY KEY, row_id INTEGER NOT NULL, since_ms INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS cursor(feed TEXT PRIMARY KEY, id INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS frozen(journal TEXT NOT NULL, month INTEGER NOT NULL, PRIMARY KEY(journal, month))
   WITHOUT ROWID;
@@ -24,10 +24,11 @@ CREATE TABLE IF NOT EXISTS frozen(journal TEXT NOT NULL, month INTEGER NOT NULL,
 
 
 class Touched(NamedTuple):
-    """An hour, and the last journal row with a point in it."""
+    """An hour, the last journal row with a point in it, and when the first came since it was made."""
 
     hour_ms: int
     row_id: int
+    since_ms: int
 
 
 class Pending:
@@ -49,21 +50,22 @@ class Pending:
         found = self._db.execute("SELECT id FROM cursor WHERE feed = ?", (feed,)).fetchone()
         return 0 if found is None else int(found[0])
 
-    def mark(self, hours: Mapping[int, int], feed: str, last_id: int) -> None:
-        """These hours, by the last row of each, and the cursor, at once."""
+    def mark(self, hours: Iterable[Touched], feed: str, last_id: int) -> None:
+        """These hours and the cursor, at once."""
+        sql = "INSERT INTO pending VALUES (?, ?, ?) ON CONFLICT(hour_ms) DO UPDATE SET row_id = excluded.row_id"
         self._db.execute("BEGIN IMMEDIATE")
-        self._db.executemany("INSERT OR REPLACE INTO pending VALUES (?, ?)", hours.items())
+        self._db.executemany(sql, hours)
         self._db.execute("INSERT OR REPLACE INTO cursor VALUES (?, ?)", (feed, last_id))
         self._db.execute("COMMIT")
 
-    def until(self, start_ms: int) -> list[Touched]:
-        """Those that begin up to then, oldest first."""
-        sql = "SELECT hour_ms, row_id FROM pending WHERE hour_ms <= ? ORDER BY hour_ms"
-        return [Touched(*row) for row in self._db.execute(sql, (start_ms,))]
+    def until(self, start_ms: int, since_ms: int) -> list[Touched]:
+        """Those that begin up to one date and are pending since another or longer, oldest first."""
+        sql = "SELECT * FROM pending WHERE hour_ms <= ? AND since_ms <= ? ORDER BY hour_ms"
+        return [Touched(*row) for row in self._db.execute(sql, (start_ms, since_ms))]
 
     def done(self, one: Touched) -> None:
         """It is rolled up, as far as that row."""
-        self._db.execute("DELETE FROM pending WHERE hour_ms = ? AND row_id = ?", one)
+        self._db.execute("DELETE FROM pending WHERE hour_ms = ? AND row_id = ?", (one.hour_ms, one.row_id))
 
     def is_frozen(self, journal: str, month: int) -> bool:
         """The rows of that month stand in that journal, or did."""

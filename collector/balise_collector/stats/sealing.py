@@ -1,7 +1,8 @@
 """Which hours were touched by what came, and what are their rows, once they are over?
 
 Rule 1: an hour is made again from the store's points, never added to: a redelivered row cannot count twice. It is made
-when it is over by `GRACE_MS`, and again when a late row touches it.
+when it is over by `GRACE_MS`, and again as long after a late row touched it: hundreds of outboxes that are emptied at
+once cost one making.
 Rule 2: it waits until the store has the rows that touched it.
 Rule 3: its rows are appended before it stops being pending: a crash between says the same again under the same keys.
 Rule 4: what the store may not have any more (retention) is not made again: nothing would overwrite what was known.
@@ -46,13 +47,18 @@ class Sealer:
 
     def take(self, feed: str, rows: Sequence[Entry] | Sequence[DerivedEntry], last_id: int) -> None:
         """Notes the hours that they touch."""
-        hours = {hour_ms: row.id for row in rows if isinstance(row, Entry) for hour_ms in _hours(row)}
+        hours = [
+            Touched(hour_ms, row.id, row.received_ms)
+            for row in rows
+            if isinstance(row, Entry)
+            for hour_ms in _hours(row)
+        ]
         self._pending.mark(hours, f"{self._journal.name}:{feed}", last_id)
 
     def seal(self, now_ms: int) -> int:
         """Makes some of the hours that are over; how many."""
         stored = self._reader.cursor(f"{self._journal.name}:journal")
-        over = self._pending.until(now_ms - GRACE_MS - HOUR_MS)
+        over = self._pending.until(now_ms - GRACE_MS - HOUR_MS, now_ms - GRACE_MS)
         due = [one for one in over if one.row_id <= stored][:AT_ONCE]
         for one in due:
             self._make(one, now_ms)

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from balise_agent.codec import deflate
 from balise_agent.contract import body_hash, chain_next, chain_start, token
 from balise_collector.consumers import Loop, StoreConsumer
+from balise_collector.directory import Directory, Home, Inventory, sqlite_url
 from balise_collector.journal import Journal
 from balise_collector.journal_rows import Message
 from balise_collector.judge.rows import Derived
@@ -26,6 +32,7 @@ from balise_collector.stats.sealing import GRACE_MS, Sealer
 from balise_collector.stats.windows import month_at, month_bounds
 from balise_collector.store import Point, Store
 from balise_collector.store.chunks import open_store
+from tests.collector.running import until
 from tests.collector.stats.plant import HOMES, T0, point, ran
 
 OVER = T0 + HOUR_MS + GRACE_MS
@@ -44,10 +51,10 @@ class Ground:
         """A fresh one, as after a start."""
         return Sealer(self.journal, self.store, self.pending, lambda _at_ms: HOMES)
 
-    def puts(self, points: list[Point], stream: str = "s") -> None:
+    def puts(self, points: list[Point], stream: str = "s", came_ms: int = T0 + HOUR_MS) -> None:
         with self.journal.transaction():
             for seq, one in enumerate(points, 1):
-                self.journal.add(_message(one, seq, f"{stream}.{one.probe}"), one.ts_ms + 3_000)
+                self.journal.add(_message(one, seq, f"{stream}.{one.probe}"), came_ms)
 
     def stores(self) -> None:
         Loop(self.journal, [StoreConsumer(store=self.store, journal=self.journal.name)]).drain()
@@ -129,9 +136,9 @@ def test_a_crash_before_an_hour_is_done_says_the_same_again(ground: Ground, tmp_
     ground.notes()
     ground.stores()
     with closing(Pending(tmp_path / "stats.db")) as before:
-        (one,) = before.until(T0)
+        (one,) = before.until(T0, OVER)
         ground.sealer.seal(OVER)
-        before.mark({one.hour_ms: one.row_id}, "x", 1)  # as if its end had not been written
+        before.mark([one], "x", 1)  # as if its end had not been written
     assert ground.sealer.seal(OVER) == 1
     rows = ground.derived()
     assert rows[: len(rows) // 2] == rows[len(rows) // 2 :]
@@ -170,3 +177,34 @@ def test_a_month_is_frozen_once_a_week_after_its_end(ground: Ground) -> None:
     rows = [row for row in ground.derived() if row.tags["indicator"] == "down_ratio_p50.24h"]
     assert sorted(row.tags["home"] for row in rows) == sorted(HOMES)
     assert {(row.fields["month"], row.fields["n"], row.fields["frozen"]) for row in rows} == {(month, 1, True)}
+
+
+def test_a_late_row_s_hour_waits_for_others_like_it(ground: Ground) -> None:
+    late = OVER + HOUR_MS
+    for one, came_ms in ((points(5), OVER - 1), (points(6), late), (points(7), late + GRACE_MS - 1)):
+        ground.puts(one, f"s{came_ms}", came_ms)
+        ground.notes()
+        ground.stores()
+        if came_ms < OVER:
+            assert ground.sealer.seal(OVER + GRACE_MS) == 1
+        assert ground.sealer.seal(came_ms) == 0
+    assert ground.sealer.seal(late + GRACE_MS) == 1
+    assert ground.derived()[-len(rollup(points(5), HOMES, T0)) :] == rollup(points(5, 6, 7), HOMES, T0)
+
+
+def test_the_program_rolls_hours_up_until_it_is_told_to_stop(ground: Ground, tmp_path: Path) -> None:
+    homes = {home: Home(id=home, building=site.building) for home, site in HOMES.items()}
+    with Directory(sqlite_url(tmp_path)) as directory:
+        buildings = {site.building: "" for site in HOMES.values()}
+        directory.import_homes(Inventory(homes=homes, buildings=buildings))
+    hour_ms = (time.time_ns() // 1_000_000 - 3 * HOUR_MS) // HOUR_MS * HOUR_MS  # retention would have taken an old one
+    ground.puts([msgspec.structs.replace(p, ts_ms=p.ts_ms - T0 + hour_ms) for p in points(5)], came_ms=hour_ms + 1)
+    ground.stores()
+    command = [sys.executable, "-m", "balise_collector.stats", str(tmp_path), str(os.getpid()), sqlite_url(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as program:
+        try:
+            until(lambda: {(row.measurement, row.ts_ms) for row in ground.derived()} == {("rollup_hour", hour_ms)})
+            until(lambda: ground.journal.cursor("sealer:journal") == ground.journal.last_id())
+        finally:
+            program.terminate()
+    assert program.returncode == 0
