@@ -66,7 +66,7 @@ collector.store | contract | *
 collector.stats | contract collector.judge collector.store | *
 collector.stats.sealing collector.stats.freezing collector.stats.__main__ | contract collector.stats collector.judge \
 collector.judging.plant collector.store collector.journal collector.journal_rows collector.consumers \
-collector.directory | *
+collector.directory collector.wire | *
 collector.broker | contract | *
 collector.migrations |  | *
 collector.directory | contract collector.placement collector.migrations | *

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from balise_agent.catalogue import CATALOGUE, RETENTION_DAYS
-from balise_collector.consumers import points_of
+from balise_collector import wire
 from balise_collector.journal import Journal
 from balise_collector.journal_rows import DerivedEntry, Entry
 from balise_collector.judge.rows import Derived
@@ -85,7 +85,7 @@ class Sealer:
 
 def _hours(entry: Entry) -> set[int]:
     """The hours of its points. One that is dated hours ahead of when it came would wait for ever."""
-    dates = (p.ts_ms for p in points_of(entry) if p.measurement in _TAKEN)
+    dates = (entry.ts_ms + row.at for row in wire.records(entry.body) if row.measurement in _TAKEN)
     return {ts_ms - ts_ms % HOUR_MS for ts_ms in dates if ts_ms < entry.received_ms + HOUR_MS}
 
 
