@@ -74,7 +74,7 @@ collector.homes_csv | contract collector.directory | *
 collector.fleet | contract collector.directory collector.target.tokens | *
 collector.judge | contract collector.store | *
 collector.judging | contract collector.judge collector.store collector.journal collector.journal_rows \
-collector.consumers collector.wire collector.directory | *
+collector.consumers collector.erasures collector.wire collector.directory | *
 collector.diagnosis | contract collector.judge | *
 collector.web | contract collector.diagnosis collector.judge collector.fleet collector.directory | *
 collector.report | contract collector.stats collector.directory | *

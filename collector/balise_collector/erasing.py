@@ -15,6 +15,8 @@ from balise_collector import forward
 from balise_collector.consumers import erase
 from balise_collector.erasures import Erasures, Taken
 from balise_collector.journal import Journal
+from balise_collector.judging.erasing import Judging, erase_all, held
+from balise_collector.judging.state import State
 from balise_collector.status import ask
 from balise_collector.store import StoreBusy, Unavailable
 from balise_collector.store.chunks import open_store
@@ -33,7 +35,7 @@ class NotErased(Exception):  # noqa: N818 - what it says
 
 
 def erase_here(data: Path, home: str, span_ms: tuple[int, int], now_ms: int) -> Taken:
-    """In the journal and the embedded store: by `balise serve` where it runs, else here. NotErased: nobody does it."""
+    """In journal, store and the judge's memory: by `balise serve` where it runs, else here. NotErased: by nobody."""
     if not (data / "journal.db").exists():
         raise NotErased(f"{data / 'journal.db'}: no journal here; `balise serve` makes it")
     with closing(Erasures(data / "erasures.db")) as erasures:
@@ -44,6 +46,7 @@ def erase_here(data: Path, home: str, span_ms: tuple[int, int], now_ms: int) -> 
                 raise NotErased("it was not done yet; it stays asked, and `balise serve` does it")
             if ask(data) is None:
                 _erase_alone(data, erasures)
+                _judge_alone(data, erasures, now_ms)
             time.sleep(_LOOK_S)
     return taken
 
@@ -71,6 +74,12 @@ def _erase_alone(data: Path, erasures: Erasures) -> None:
             return
         with closing(open_store(data / "store")) as store:
             erase(journal, store, erasures)
+
+
+def _judge_alone(data: Path, erasures: Erasures, now_ms: int) -> None:
+    """In the judge's memory; where somebody judges after all, it is his."""
+    with suppress(Judging), held(data, wait=False), closing(State(data / "judge.db")) as state:
+        erase_all(state, erasures, now_ms)
 
 
 def _await_what_is_on_its_way(data: Path, settings: Settings) -> None:

@@ -1,6 +1,7 @@
 """Which homes are to be forgotten, and is it done?
 
-Journal and store are written by `balise serve` alone; who wants a home erased asks it here, and reads the answer.
+Journal, store and the judge's memory are written by `balise serve` alone; who wants a home erased asks it here, and
+reads the answer.
 
 Rule 1: what was asked stays asked until it is done, whatever is killed; done twice it takes nothing more.
 Rule 2: once the answer is read, or a day old, no home is named here.
@@ -18,7 +19,9 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS erasure(
   id INTEGER PRIMARY KEY, home TEXT NOT NULL, from_ms INTEGER NOT NULL, to_ms INTEGER NOT NULL,
   asked_ms INTEGER NOT NULL, rows INTEGER, points INTEGER);
+CREATE TABLE IF NOT EXISTS judged(id INTEGER PRIMARY KEY);
 """
+_DONE = "rows IS NOT NULL AND id IN (SELECT id FROM judged)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,14 +58,23 @@ class Erasures:
     def ask(self, home: str, from_ms: int, to_ms: int, now_ms: int) -> int:
         """By which number the answer is told. What nobody reads goes after a day."""
         with self._db:
-            self._db.execute("DELETE FROM erasure WHERE rows IS NOT NULL AND asked_ms < ?", (now_ms - ANSWER_MS,))
+            self._db.execute(f"DELETE FROM erasure WHERE {_DONE} AND asked_ms < ?", (now_ms - ANSWER_MS,))  # noqa: S608
+            self._db.execute("DELETE FROM judged WHERE id NOT IN (SELECT id FROM erasure)")
             insert = "INSERT INTO erasure(home, from_ms, to_ms, asked_ms) VALUES (?, ?, ?, ?)"
             return int(self._db.execute(insert, (home, from_ms, to_ms, now_ms)).lastrowid or 0)
 
     def waiting(self) -> list[Asked]:
         """What is still to be done, the oldest first."""
-        rows = self._db.execute("SELECT id, home, from_ms, to_ms FROM erasure WHERE rows IS NULL ORDER BY id")
-        return [Asked(id=id_, home=home, from_ms=from_ms, to_ms=to_ms) for id_, home, from_ms, to_ms in rows]
+        return self._asked("rows IS NULL")
+
+    def waiting_for_judge(self) -> list[Asked]:
+        """What the judge is still to forget: the journal has, so that it reads nothing of it again."""
+        return self._asked("rows IS NOT NULL AND id NOT IN (SELECT id FROM judged)")
+
+    def judged(self, id_: int) -> None:
+        """The judge has forgotten it."""
+        with self._db:
+            self._db.execute("INSERT OR IGNORE INTO judged VALUES (?)", (id_,))
 
     def done(self, id_: int, taken: Taken) -> None:
         """It is erased."""
@@ -72,6 +84,10 @@ class Erasures:
     def answer(self, id_: int) -> Taken | None:
         """What was taken, told once; None: it is not done yet."""
         with self._db:
-            sql = "DELETE FROM erasure WHERE id = ? AND rows IS NOT NULL RETURNING rows, points"
+            sql = f"DELETE FROM erasure WHERE id = ? AND {_DONE} RETURNING rows, points"  # noqa: S608
             rows = self._db.execute(sql, (id_,)).fetchall()
         return Taken(rows=rows[0][0], points=rows[0][1]) if rows else None
+
+    def _asked(self, where: str) -> list[Asked]:
+        rows = self._db.execute(f"SELECT id, home, from_ms, to_ms FROM erasure WHERE {where} ORDER BY id")  # noqa: S608
+        return [Asked(id=id_, home=home, from_ms=from_ms, to_ms=to_ms) for id_, home, from_ms, to_ms in rows]

@@ -163,7 +163,8 @@ class Judge:
             for day in sorted(log.cells.changed):
                 yield f"minutes/{log.id}/{day}", log.cells.pages[day]
             log.cells.saved()
-            yield f"home/{log.id}", log.told()
+            if not log.is_empty:
+                yield f"home/{log.id}", log.told()
         for channel, samples in self._marks.samples.items():
             yield from ((f"good/{channel}/{day}", page) for day, page in samples.good.items())
             yield f"bad/{channel}", sorted(sample for day in samples.bad.values() for sample in day)
@@ -177,7 +178,7 @@ class Judge:
         """The names of all that it remembers, changed or not."""
         names = {"beats", "references", "numbers", "paged", "said"}
         for log in self._ground.logs.values():
-            names.add(f"home/{log.id}")
+            names |= set() if log.is_empty else {f"home/{log.id}"}
             names |= {f"minutes/{log.id}/{day}" for day in log.cells.pages}
         for channel, samples in self._marks.samples.items():
             names.add(f"bad/{channel}")

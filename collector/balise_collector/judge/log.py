@@ -153,6 +153,11 @@ class HomeLog:
             "bad_days": {name: sorted(days) for name, days in self.bad_days.items()},
         }
 
+    @property
+    def is_empty(self) -> bool:
+        """It says nothing of its home, not even that there is one."""
+        return not self.cells.pages and self.told() == HomeLog(self.id, self.site).told()
+
     def recall(self, told: dict[str, Any]) -> None:
         """What `told` gave."""
         self.sessions = [(int(ts), bool(online)) for ts, online in told["sessions"]]

@@ -63,6 +63,7 @@ class Shown:
         return {
             home: [[*known, since] for known, since in zip(said, self._since[home], strict=True)]
             for home, said in self._said.items()
+            if said != [(UNKNOWN, "silence")] * 4 or any(self._since[home])
         }
 
     def recall(self, told: dict[str, list[list[Any]]]) -> None:

@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from balise_agent.logs import set_up
-from balise_collector.consumers import Job, Loop, end_with
+from balise_collector.consumers import ERASE_S, Job, Loop, end_with
 from balise_collector.directory import Directory
+from balise_collector.erasures import Erasures
 from balise_collector.journal import Journal
 from balise_collector.judging import hook, plant
 from balise_collector.judging.consumer import JudgeConsumer, Tell
 from balise_collector.judging.door import Door
+from balise_collector.judging.erasing import erase_all, held
 from balise_collector.judging.state import State
 
 log = logging.getLogger("balise_collector.judging")
@@ -34,12 +36,16 @@ def main(argv: Sequence[str] = sys.argv) -> int:
     set_up("info", sys.stdout)
     data = Path(argv[1])
     with (
+        held(data, wait=True),
+        closing(Erasures(data / "erasures.db")) as erasures,
         Directory(argv[3]) as directory,
         closing(Journal(data / "journal.db")) as journal,
         closing(State(data / "judge.db")) as state,
     ):
         consumer = JudgeConsumer(journal, state, plant.topology(directory, now_ms()), tell=_teller(state))
-        loop = Loop(journal, [consumer], _jobs(data, directory, consumer, state))
+        loop = Loop(
+            journal, [consumer], [_forgotten(erasures, consumer, state), *_jobs(data, directory, consumer, state)]
+        )
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: loop.stop())
         door = _door(data)
@@ -66,6 +72,18 @@ def _teller(state: State) -> Tell:
             state.post(id_, json.dumps({"event": what, "told_ms": told_ms, "incident": fields}).encode(), told_ms)
 
     return tell
+
+
+def _forgotten(erasures: Erasures, consumer: JudgeConsumer, state: State) -> Job:
+    """Homes that somebody asked to be forgotten, here too."""
+
+    def forget() -> dict[str, object] | None:
+        if not erasures.waiting_for_judge():
+            return None
+        consumer.save()
+        return {"homes": erase_all(state, erasures, now_ms(), consumer.reload)}
+
+    return Job("forgotten", ERASE_S, forget)
 
 
 def _jobs(data: Path, directory: Directory, consumer: JudgeConsumer, state: State) -> list[Job]:

@@ -19,6 +19,7 @@ from balise_collector.judge.judge import Judge
 from balise_collector.judge.rows import Derived, Row
 from balise_collector.judge.topology import Topology
 from balise_collector.judging import memory
+from balise_collector.judging.erasing import OVER
 from balise_collector.judging.state import State
 
 log = logging.getLogger(__name__)
@@ -27,7 +28,6 @@ NAME = "judge"
 FEEDS = ("journal", "derived")
 SAVE_MS = 600_000  # a start takes at most so much again, at 50,000 records a second
 REWRITE_MS = 300_000  # every expected home's facts, changed or not
-KEPT_DAYS = 35  # of minutes in memory: some 6 kB a home and day; history beyond is in the store
 _PLATFORM = "platform"
 
 Tell = Callable[[dict[str, Any], int], None]
@@ -82,12 +82,25 @@ class JudgeConsumer:
         """The directory changed."""
         self.judge = self.judge.replanted(topology)
 
+    def reload(self) -> None:
+        """What its saved memory holds, and no more: something was taken out of it."""
+        self.judge = Judge(self.judge.topology)
+        self._restore()
+        known = {self.judge.number(one) for one in self.judge.incidents()}
+        left = [one for one in self._state.incidents() if one["state"] not in OVER and one["id"] not in known]
+        with self._state.transaction():
+            for one in left:  # what it was told of has gone: nobody else would ever close it
+                now_ms = max(self.judge.now_ms, one.pop("told_ms"))
+                fields = one | {"state": "closed", "until_ms": now_ms}
+                self._state.tell(fields, now_ms)
+                self._tell(fields, now_ms)
+
     def save(self) -> None:
         """Its memory, with the cursors that it is of."""
         with self._state.transaction():
             self._state.remember(memory.parts(self.judge))
             self._state.keep_only(self.judge.parts_known())
-            self._state.note("journal", self._journal.name)
+            self._state.note("name", self._journal.name)
             self._state.note("version", memory.VERSION)
             self._state.note("heard", self._heard)
             self._state.note("now_ms", self.judge.now_ms)
@@ -97,12 +110,13 @@ class JudgeConsumer:
 
     def _restore(self) -> None:
         state = self._state
-        if (state.meta("journal"), state.meta("version")) != (self._journal.name, str(memory.VERSION)):
+        if (state.meta("name"), state.meta("version")) != (self._journal.name, str(memory.VERSION)):
             state.forget()
             return
         memory.restore(self.judge, state.memory())
         self._position = {feed: int(state.meta(feed) or 0) for feed in FEEDS}
         self._heard = int(state.meta("heard") or 0)
+        self.judge.hear(one for n, one in state.evidence(0) if n <= self._heard)
         self.judge.advance(int(state.meta("now_ms") or 0))  # what it comes to was said before
         self._saved_ms = self._rewritten_ms = self.judge.now_ms
 
@@ -116,7 +130,7 @@ class JudgeConsumer:
             derived += list(self.judge.rewrite(self._rewritten_ms))
         self._say(derived, now_ms, moved)
         if now_ms - self._saved_ms >= SAVE_MS:
-            self.judge.forget(now_ms - KEPT_DAYS * 86_400_000)
+            self.judge.forget(now_ms - memory.KEPT_DAYS * 86_400_000)
             self.save()
 
     def _say(self, derived: Iterable[Derived], now_ms: int, moved: dict[str, int]) -> None:

@@ -15,6 +15,7 @@ import msgspec
 from balise_collector.judge.judge import Judge
 
 VERSION = 1
+KEPT_DAYS = 35  # of minutes: some 6 kB a home and day; history beyond is in the store
 
 
 def parts(judge: Judge) -> Iterator[tuple[str, bytes]]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,6 +74,7 @@ class State:
         self._db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = FULL")
+        self._db.execute("PRAGMA secure_delete = ON")
         self._db.executescript(SCHEMA)
 
     def close(self) -> None:
@@ -169,6 +170,36 @@ class State:
         """What came after that number, in order."""
         rows = self._db.execute("SELECT n, body FROM evidence WHERE n > ? ORDER BY n", (after,))
         return [(n, msgspec.json.decode(body, type=Evidence)) for n, body in rows]
+
+    # erasing
+
+    def edit(self, table: str, key: str, column: str, change: Callable[[Any, Any], Any]) -> None:
+        """Each row's value as ``change`` of its key and value says; None: the row goes."""
+        select = f"SELECT {key}, {column} FROM {table}"  # noqa: S608 - names of ours
+        for at, value in self._db.execute(select).fetchall():
+            changed = change(at, value)
+            if changed is None:
+                self._db.execute(f"DELETE FROM {table} WHERE {key} = ?", (at,))  # noqa: S608
+            elif changed != value:
+                self._db.execute(f"UPDATE {table} SET {column} = ? WHERE {key} = ?", (changed, at))  # noqa: S608
+
+    def edit_follows(self, from_ms: int, to_ms: int, change: Callable[[str], str]) -> None:
+        """What people wrote between these dates."""
+        sql = "SELECT n, who, ticket, text FROM follow WHERE at_ms >= ? AND at_ms < ?"
+        for n, *said in self._db.execute(sql, (from_ms, to_ms)).fetchall():
+            update = "UPDATE follow SET who = ?, ticket = ?, text = ? WHERE n = ?"
+            self._db.execute(update, (*map(change, said), n))
+
+    def same_states(self) -> None:
+        """Incidents' columns say what their bodies do."""
+        self._db.execute("UPDATE incident SET state = json_extract(body, '$.state')")
+
+    def clean(self) -> None:
+        """Nothing that was deleted stands in the file or its WAL any more. sqlite3.Error: somebody reads; try again."""
+        self._db.execute("VACUUM")
+        busy, *_ = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            raise sqlite3.OperationalError(f"{self.path}: its WAL is being read")
 
     # webhooks
 

@@ -120,6 +120,18 @@ def test_conclusions_stand_in_the_journal_once_across_a_start_and_are_told(journ
     assert journal.cursor("judge:journal") == journal.last_id("journal")
 
 
+def test_a_start_reads_on_where_its_memory_ends_and_keeps_its_incidents(journal: Journal, tmp_path: Path) -> None:
+    with closing(State(tmp_path / "judge.db")) as state:
+        consumer = JudgeConsumer(journal, state, PLANT)
+        Feed(journal).puts(everything())
+        Loop(journal, [consumer]).drain()
+        consumer.save()
+        before = state.incidents()
+        again = JudgeConsumer(journal, state, PLANT)
+        assert again.cursor("journal") == journal.last_id("journal")
+        assert state.incidents() == before != []
+
+
 def test_what_the_judge_forgot_stands_in_its_memory_no_more(journal: Journal, tmp_path: Path) -> None:
     with closing(State(tmp_path / "judge.db")) as state:
         consumer = JudgeConsumer(journal, state, PLANT)
