@@ -129,7 +129,7 @@ def _figures(panel: dict[str, Any], answers: list[list[dict[str, Any]]], box: Bo
         value = answer[0]["values"][-1][1] if answer else None
         x = box.x + at * step
         yield text(x, box.y + box.height * 0.6, written(value, panel), size=24, weight="bold")
-        yield text(x, box.y + box.height * 0.6 + 18, str(target.get("alias") or ""), fill=FAINT)
+        yield text(x, box.y + box.height * 0.6 + 18, str(target.get("alias") or ""), fill=FAINT, size=10)
 
 
 def _curves(panel: dict[str, Any], answers: list[list[dict[str, Any]]], box: Box, span: Range) -> Iterator[str]:
