@@ -18,7 +18,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from balise_collector.commands.options import DEFAULT_DATA, Data, now_ms, stop, when
+from balise_collector.commands.options import DEFAULT_DATA, Data, DirectoryUrl, now_ms, stop, when
+from balise_collector.commands.options import directory as opened_directory
 from balise_collector.store import Unavailable
 from balise_collector.store.influx import server as influx
 from balise_collector.store.influx.asking import Asking
@@ -127,15 +128,17 @@ def annotate(
     since: Annotated[str, typer.Option(help="From when on. Default: 30 days ago.")] = "",
     dry: Dry = False,
     data: Data = DEFAULT_DATA,
+    directory: DirectoryUrl = "",
 ) -> None:
-    """Mark incidents on Grafana's curves, each once, however often this runs."""
-    from balise_collector.commands.marks import incidents
+    """Mark incidents and works on Grafana's curves, each once, however often this runs."""
+    from balise_collector.commands.marks import incidents, works
     from balise_collector.grafana.annotating import annotate as annotate_marks
     from balise_collector.grafana.expanding import duration_ms
     from balise_collector.grafana.server import GrafanaError, check_version, open_grafana
 
     since_ms = when("--since", since) if since else now_ms() - duration_ms("30d")
-    found = incidents(data, since_ms)
+    with opened_directory(data, directory) as known:
+        found = incidents(data, since_ms) + works(known, since_ms)
     try:
         grafana = open_grafana(url, token)
         check_version(grafana)

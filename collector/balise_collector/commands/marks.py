@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 from balise_agent.contract import Value
+from balise_collector.directory import Directory
 from balise_collector.grafana.annotating import Mark
 from balise_collector.store import Point, Reader
 from balise_collector.store.chunks import open_reader as open_chunks
@@ -23,6 +24,21 @@ def incidents(data: Path, since_ms: int) -> list[Mark]:
         rows = reader.read("", "incident", None, since_ms, _FAR_MS)
         latest = {str(point.fields["id"]): point for point in rows if "id" in point.fields}
     return [_mark(id_, latest[id_]) for id_ in sorted(latest)]
+
+
+def works(directory: Directory, since_ms: int) -> list[Mark]:
+    """Those that are declared and end after that date."""
+    declared = [one for one in directory.works() if one.until_ms > since_ms]
+    return [
+        Mark(
+            id=f"works-{one.code}",
+            kind="works",
+            start_ms=one.from_ms,
+            end_ms=one.until_ms,
+            text=f"{one.code}, {one.scope} {one.scope_code}",
+        )
+        for one in declared
+    ]
 
 
 def _reader(data: Path) -> Reader:
