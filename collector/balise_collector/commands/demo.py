@@ -10,6 +10,7 @@ import json
 import signal
 import sqlite3
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -62,8 +63,10 @@ def demo(
     ] = None,
 ) -> None:
     """Show the whole path on this machine: a broker, a target, the collector, and one real agent that measures them."""
-    with _folder(folder) as where, _ended_by_signals():
-        programs, missing = Programs(where, town=town, faults=faults, wrong=_wrong(fault or [])), None
+    asked_to_end, wrong = threading.Event(), _wrong(fault or [])
+    with _folder(folder) as where, _ended_by_signals(asked_to_end):
+        programs = Programs(where, town=town, faults=faults, wrong=wrong, asked_to_end=asked_to_end)
+        missing = None
         try:
             if influx:
                 programs.serve_options = forwarding.prepare(where, influx, token=token, database=database, org=org)
@@ -108,21 +111,23 @@ def _watch(programs: Programs, seconds: float | None, *, live: bool) -> None:
     with suppress(KeyboardInterrupt):
         if live and console.is_terminal:
             with Live(console=console, auto_refresh=False, screen=False) as screen:
-                for left_s in _looks(until_s, LOOK_S):
+                for left_s in _looks(programs, until_s, LOOK_S):
                     now_ms = time.time_ns() // 1_000_000
                     last = _last(programs, now_ms)
                     screen.update(picture.picture(last, look(programs), now_ms, left_s, console.width), refresh=True)
             return
-        for left_s in _looks(until_s, 10.0):
+        for left_s in _looks(programs, until_s, 10.0):
             path, left = look(programs), "" if left_s is None else f", {left_s:.0f} s left"
             console.print(f"{path.measured} measured, {path.waiting} waiting, {path.lag_rows} rows behind{left}")
 
 
-def _looks(until_s: float | None, every_s: float) -> Iterator[float | None]:
+def _looks(programs: Programs, until_s: float | None, every_s: float) -> Iterator[float | None]:
     while until_s is None or time.monotonic() < until_s:
+        programs.go_on()
         left_s = None if until_s is None else until_s - time.monotonic()
         yield left_s
-        time.sleep(every_s if left_s is None else max(0.0, min(every_s, until_s - time.monotonic() if until_s else 0)))
+        wait_s = every_s if until_s is None else min(every_s, until_s - time.monotonic())
+        programs.asked_to_end.wait(max(0.0, wait_s))
 
 
 def look(programs: Programs) -> picture.Path:
@@ -195,9 +200,14 @@ def _folder(given: Path | None) -> Iterator[Path]:
 
 
 @contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """SIGTERM, and SIGHUP of a terminal that is closed, end it as Ctrl-C does."""
-    before = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGTERM, signal.SIGHUP)}
+def _ended_by_signals(asked: threading.Event) -> Iterator[None]:
+    """SIGTERM, and SIGHUP of a terminal that is closed, end it as Ctrl-C does. They are noted, and end it where it
+    looks: an exception of a handler is lost where it meets a callback of the garbage collector."""
+
+    def end(_number: int, _frame: object) -> None:
+        asked.set()
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     finally:

@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -88,6 +89,7 @@ class Programs:
     town: int = 0
     faults: Path | None = None
     wrong: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    asked_to_end: threading.Event = field(default_factory=threading.Event)
 
     @property
     def data(self) -> Path:
@@ -104,6 +106,7 @@ class Programs:
         telephone, television = self.start_service("voice")["sip"], self.start_service("tv")
         self.start_collector()
         for agent in self.agents:
+            self.go_on()
             write_agent_config(agent, files, ports, telephone, television)
             self.start_agent(agent)
         if settings is not None:
@@ -175,10 +178,16 @@ class Programs:
         """Until it answers. DemoError: it ended, or it takes too long."""
         until_s = time.monotonic() + READY_S
         while not is_ready():
+            self.go_on()
             if self.running[name].poll() is not None or time.monotonic() > until_s:
                 last = self.log(name).read_text(errors="replace").strip().splitlines()[-3:]
                 raise DemoError(f"{name} does not start: {' / '.join(last)}")
             time.sleep(0.05)
+
+    def go_on(self) -> None:
+        """KeyboardInterrupt: it was asked to end."""
+        if self.asked_to_end.is_set():
+            raise KeyboardInterrupt
 
     def log(self, name: str) -> Path:
         """Where a program's output goes."""
