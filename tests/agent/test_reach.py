@@ -23,8 +23,9 @@ from balise_agent.codec import check_record
 from balise_agent.contract import OK, Record, failed, skipped
 from balise_agent.net import icmp, stamp
 from balise_agent.net.datagram import Sent
+from balise_agent.net.ranks import nearest_rank
 from balise_agent.probes.context import Context
-from balise_agent.probes.reach import Echo, ReachSettings, ReachTarget, nearest_rank, run, summarise
+from balise_agent.probes.reach import Echo, ReachSettings, ReachTarget, run, summarise
 from balise_agent.settings import build
 
 MS = 1_000_000

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from balise_agent.net.ranks import nearest_rank
 from balise_agent.net.throughput import tcp_info
 from balise_agent.net.throughput.dialogue import (
     Report,
@@ -21,7 +22,7 @@ from balise_agent.net.throughput.dialogue import (
     encode_report,
 )
 from balise_agent.net.throughput.limits import VALIDITY, Evidence, limited_by, worst
-from balise_agent.net.throughput.measure import percentile, rpm
+from balise_agent.net.throughput.measure import rpm
 from balise_agent.net.throughput.tcp_info import NOTHING, TcpInfo
 from balise_agent.net.throughput.window import (
     Counted,
@@ -224,4 +225,4 @@ def test_samples_that_go_back_in_time_are_no_report() -> None:
 def test_round_trips_a_minute_are_over_the_mean_without_the_slowest_twentieth() -> None:
     assert rpm([10_000] * 95 + [10_000_000] * 5) == 6_000
     assert rpm([200_000]) == 300
-    assert (percentile([1, 2, 3, 4], 50), percentile([1, 2, 3, 4], 95), percentile([7], 5)) == (2, 4, 7)
+    assert (nearest_rank([1, 2, 3, 4], 50), nearest_rank([1, 2, 3, 4], 95), nearest_rank([7], 5)) == (2, 4, 7)

@@ -34,6 +34,7 @@ from balise_agent.net.datagram import (
     send_reason,
 )
 from balise_agent.net.gateway import GATEWAY, HOST_ALLOWED, HOST_PATTERN, addresses_of, no_address_reason
+from balise_agent.net.ranks import nearest_rank
 from balise_agent.net.resolve import Address
 from balise_agent.probes.context import Context
 from balise_agent.probes.dns import NAME_ALLOWED, NAME_PATTERN
@@ -141,11 +142,6 @@ def summarise(
     if not answered:
         return failed(_why_none(echoes)), fields
     return OK, fields | _times(answered)
-
-
-def nearest_rank(ordered: list[int], percent: int) -> int:
-    """The smallest value that at least ``percent`` of all are not above; ``ordered`` is sorted and not empty."""
-    return ordered[max(0, -(-len(ordered) * percent // 100) - 1)]
 
 
 def _times(answered: list[Echo]) -> dict[str, Value]:

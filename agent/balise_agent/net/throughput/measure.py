@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 from balise_agent.contract import OK, Outcome, Value, failed
+from balise_agent.net.ranks import nearest_rank
 from balise_agent.net.throughput import indicative
 from balise_agent.net.throughput.capacity import capacity
 from balise_agent.net.throughput.dialogue import Peer, TroubleError
@@ -115,11 +116,6 @@ def speedtest(spec: Spec, say: Say, shapes: Mapping[str, Shape], fields: Fields)
         fields |= indicative.reading(module, session, spec.only, say)
 
 
-def percentile(ordered: list[int], percent: int) -> int:
-    """Nearest rank; ``ordered`` is sorted and not empty."""
-    return ordered[max(0, -(-len(ordered) * percent // 100) - 1)]
-
-
 def rpm(ordered_us: list[int]) -> int:
     """Round trips a minute: 60 s over the mean of all but the slowest 5 % (draft-ietf-ippm-responsiveness, § 4.3.1)."""
     kept = ordered_us[: max(1, len(ordered_us) * 95 // 100)]
@@ -169,7 +165,7 @@ def _idle(pings: Pings) -> Fields:
     answered, _lost = pings.between(start_s, start_s + IDLE_S)
     if not answered:
         raise TroubleError(failed("no_answer"))
-    return {"idle_p50_us": percentile(answered, 50), "rpm_method": pings.method}
+    return {"idle_p50_us": nearest_rank(answered, 50), "rpm_method": pings.method}
 
 
 def _under_load(session: Session, direction: str, shape: Shape, pings: Pings, idle_p50_us: int) -> Fields:
@@ -182,8 +178,8 @@ def _under_load(session: Session, direction: str, shape: Shape, pings: Pings, id
     answered, lost = pings.between(start_s, start_s + shape.duration_s)
     if not answered:
         raise TroubleError(failed("no_answer"))
-    p50_us = percentile(answered, 50)
-    figures: Fields = {"loaded_p50_us": p50_us, "loaded_p95_us": percentile(answered, 95)}
+    p50_us = nearest_rank(answered, 50)
+    figures: Fields = {"loaded_p50_us": p50_us, "loaded_p95_us": nearest_rank(answered, 95)}
     figures |= {"delta_us": p50_us - idle_p50_us, "rpm": rpm(answered), "lost": lost, "cc": flow.cc}
     return {f"{direction}_{name}": value for name, value in figures.items()}
 
