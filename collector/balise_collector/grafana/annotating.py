@@ -72,13 +72,15 @@ def _is_as_wanted(found: dict[str, Any], mark: Mark) -> bool:
     return (found.get("time"), found.get("timeEnd"), found.get("text")) == (mark.start_ms, _end_ms(mark), mark.text)
 
 
+def _body(mark: Mark) -> dict[str, Any]:
+    return {"time": mark.start_ms, "timeEnd": _end_ms(mark), "tags": _tags(mark), "text": mark.text}
+
+
 def _add(grafana: GrafanaFace, mark: Mark) -> None:
-    body = {"time": mark.start_ms, "timeEnd": _end_ms(mark), "tags": _tags(mark), "text": mark.text}
     with refusals(f"{mark.kind} {mark.id}"):
-        grafana.api.POST("/annotations", json=body)
+        grafana.api.POST("/annotations", json=_body(mark))
 
 
 def _change(grafana: GrafanaFace, number: int, mark: Mark) -> None:
-    body = {"time": mark.start_ms, "timeEnd": _end_ms(mark), "tags": _tags(mark), "text": mark.text}
     with refusals(f"{mark.kind} {mark.id}"):
-        grafana.api.PATCH(f"/annotations/{number}", json=body)
+        grafana.api.PATCH(f"/annotations/{number}", json=_body(mark))

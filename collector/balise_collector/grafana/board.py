@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 Lang = Literal["fr", "en"]
 LANGUAGES: tuple[Lang, ...] = ("fr", "en")
-Kind = Literal["figure", "curve", "states", "cells", "table", "text"]
+Kind = Literal["figure", "curve", "states", "cells", "table"]
 Scale = Literal["state", "bad_share", "good_share", "count_bad", "age", "plain"]
 
 

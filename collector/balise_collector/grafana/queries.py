@@ -16,7 +16,6 @@ PLATFORM = '"state"."platform"'
 SLO = '"hour_13m"."slo"'
 HOUR = '"hour_13m"."rollup_hour"'
 
-SERVICES = ("internet", "television", "telephone")
 HERE = '"building" =~ /^$building$/ AND "pon" =~ /^$pon$/'
 FRESH = "time > now() - 11m"  # the judge writes each state at least every five minutes
 

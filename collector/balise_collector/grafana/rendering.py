@@ -13,7 +13,6 @@ from typing import Any
 from grafana_foundation_sdk.builders import common as build_common
 from grafana_foundation_sdk.builders import dashboard as build
 from grafana_foundation_sdk.builders import stat, statetimeline, statushistory, table, timeseries
-from grafana_foundation_sdk.builders import text as build_text
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import common, dashboard
 
@@ -162,16 +161,15 @@ def _panel(panel: Panel, lang: Lang) -> Any:
     made.title(panel.title.say(lang)).description(panel.meaning.say(lang)).datasource(_source())
     for ref, query in zip("ABCDEFGH", panel.queries, strict=False):
         made.with_target(_target(query, ref, lang))
-    if panel.kind != "text":
-        made.unit(panel.unit).thresholds(_thresholds(panel.scale)).no_value(Text("pas de mesure", "no data").say(lang))
-        if panel.decimals is not None:
-            made.decimals(panel.decimals)
-        if panel.scale == "state":
-            made.mappings([_words(lang)])
-        if panel.low is not None:
-            made.min(panel.low)
-        if panel.high is not None:
-            made.max(panel.high)
+    made.unit(panel.unit).thresholds(_thresholds(panel.scale)).no_value(Text("pas de mesure", "no data").say(lang))
+    if panel.decimals is not None:
+        made.decimals(panel.decimals)
+    if panel.scale == "state":
+        made.mappings([_words(lang)])
+    if panel.low is not None:
+        made.min(panel.low)
+    if panel.high is not None:
+        made.max(panel.high)
     made.interval(panel.step)
     if panel.window:
         made.time_from(panel.window)
@@ -241,17 +239,12 @@ def _table(panel: Panel, lang: Lang) -> Any:
     return made
 
 
-def _text(panel: Panel, lang: Lang) -> Any:
-    return build_text.Panel().content(panel.meaning.say(lang))
-
-
 _KINDS = {
     "figure": _figure,
     "curve": _curve,
     "states": _states,
     "cells": _cells,
     "table": _table,
-    "text": _text,
 }
 
 

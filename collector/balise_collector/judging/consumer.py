@@ -21,6 +21,7 @@ from balise_collector.judge.topology import Topology
 from balise_collector.judging import memory
 from balise_collector.judging.erasing import OVER
 from balise_collector.judging.state import State
+from balise_collector.store import Point
 
 log = logging.getLogger(__name__)
 
@@ -156,35 +157,24 @@ class JudgeConsumer:
 
 
 def _rows(entry: Entry) -> list[Row]:
-    received_ms = entry.received_ms
-    return [
-        Row(
-            home=p.home,
-            building=p.building,
-            pon=p.pon,
-            probe=p.probe,
-            measurement=p.measurement,
-            target=p.target,
-            ts_ms=p.ts_ms,
-            received_ms=received_ms,
-            kind=p.kind,
-            reason=p.reason,
-            fields=p.fields,
-        )
-        for p in points_of(entry)
-    ]
+    return [_row(point, entry.received_ms) for point in points_of(entry)]
 
 
 def _platform(entry: DerivedEntry) -> list[Row]:
-    return [
-        Row(
-            home="",
-            probe=p.probe,
-            measurement=p.measurement,
-            target=p.target,
-            ts_ms=p.ts_ms,
-            received_ms=p.ts_ms,
-            fields=p.fields,
-        )
-        for p in derived_point(entry)
-    ]
+    return [_row(point, point.ts_ms) for point in derived_point(entry)]
+
+
+def _row(point: Point, received_ms: int) -> Row:
+    return Row(
+        home=point.home,
+        building=point.building,
+        pon=point.pon,
+        probe=point.probe,
+        measurement=point.measurement,
+        target=point.target,
+        ts_ms=point.ts_ms,
+        received_ms=received_ms,
+        kind=point.kind,
+        reason=point.reason,
+        fields=point.fields,
+    )
