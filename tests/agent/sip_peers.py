@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.waiting import free_port
+
 MODULES = "/usr/lib/x86_64-linux-gnu/kamailio/modules/"
 BARESIP_MODULES = "/usr/lib/baresip/modules"
 PASSWORD = "correct-horse"
@@ -146,17 +148,10 @@ class Proxy:
     uas: int
 
 
-def free_port(kind: socket.SocketKind = socket.SOCK_DGRAM) -> int:
-    """One that nobody has now; programs cannot be told to take any."""
-    with socket.socket(socket.AF_INET, kind) as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
-
-
 @contextmanager
 def kamailio(folder: Path, algorithm: str = "MD5") -> Iterator[Proxy]:
     """Registrar and proxy with Record-Route, over UDP and TCP."""
-    proxy = Proxy(port=free_port(socket.SOCK_STREAM), uas=free_port())
+    proxy = Proxy(port=free_port(), uas=free_port(socket.SOCK_DGRAM))
     config = folder / "kamailio.cfg"
     given = {"port": proxy.port, "uas": proxy.uas, "password": PASSWORD, "modules": MODULES}
     config.write_text(KAMAILIO.format(**given, algorithm=algorithm if algorithm != "MD5" else ""))
@@ -173,7 +168,7 @@ def sipp(folder: Path, scenario: str, port: int, *, transport: str = "u1", calls
     """A scenario of sipp that answers on that port, echoing voice; yields its message log."""
     file, log = folder / f"scenario-{port}.xml", folder / f"messages-{port}.log"
     file.write_text(scenario)
-    media = free_port()
+    media = free_port(socket.SOCK_DGRAM)
     command = ["sipp", "-sf", str(file), "-i", "127.0.0.1", "-p", str(port), "-mi", "127.0.0.1", "-mp", str(media)]
     command += ["-rtp_echo", "-t", transport, "-nostdin", "-trace_msg", "-message_file", str(log)]
     command += ["-m", str(calls)] if calls else []

@@ -32,6 +32,7 @@ from balise_agent.doctor_texts import CHECKS, LEVELS, TEXTS
 from balise_agent.identity import Identity
 from balise_agent.outbox import Outbox
 from balise_agent.settings import Secret
+from tests.waiting import free_port, until
 
 ID = "k3v9q2xa7m"
 NOW = datetime.now(UTC)
@@ -58,11 +59,6 @@ def verdict(found: Finding) -> tuple[str, str]:
 # a broker
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
 @contextmanager
 def mosquitto(folder: Path, *lines: str) -> Iterator[int]:
     program = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
@@ -77,7 +73,7 @@ def mosquitto(folder: Path, *lines: str) -> Iterator[int]:
     with (folder / "log").open("wb") as log:
         broker = subprocess.Popen([program, "-c", str(folder / "mosquitto.conf")], stdout=log, stderr=log)
     try:
-        wait_for(lambda: accepts(port) or broker.poll() is not None)
+        until(lambda: accepts(port) or broker.poll() is not None)
         assert broker.poll() is None, (folder / "log").read_text()
         yield port
     finally:
@@ -91,11 +87,6 @@ def accepts(port: int) -> bool:
     except OSError:
         return False
     return True
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    while not condition():
-        time.sleep(0.01)
 
 
 @contextmanager

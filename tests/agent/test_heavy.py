@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -35,6 +35,7 @@ from balise_agent.probes.line import open_line
 from balise_agent.runner import LineLock, Runner
 from tests.agent import boxes
 from tests.agent.targets import target
+from tests.waiting import soon
 
 PATIENCE_S = 60.0
 NOON_S = civil.utc_of(civil.day_from("2026-11-24"), 12 * 3600)
@@ -174,19 +175,12 @@ async def home(folder: Path, port: int = 1, *, speaks: bool = True, **heavy: Any
         await made.opened()
         running = asyncio.create_task(made.heavy.run())
         try:
-            await until(lambda: made.outbox.get(SEED) is not None)
+            await soon(lambda: made.outbox.get(SEED) is not None)
             yield made
         finally:
             running.cancel()
             await asyncio.wait([running])
             await made.on_disk.close(made.outbox)
-
-
-async def until(holds: Callable[[], object]) -> None:
-    end_s = time.monotonic() + PATIENCE_S
-    while not holds():
-        assert time.monotonic() < end_s, "it did not come about"
-        await asyncio.sleep(0.05)
 
 
 def test_on_an_idle_line_a_test_asked_for_runs_with_its_delay_and_says_what_the_gate_said(tmp_path: Path) -> None:
@@ -301,12 +295,12 @@ def test_a_slot_is_tried_in_its_time_and_the_day_is_told_once_when_it_is_over_wi
             slot = first_slot(there)
             there.clock.set(slot.start_s)
             there.heavy.reconsider()
-            await until(lambda: there.heavy._ledger.tried)
+            await soon(lambda: there.heavy._ledger.tried)
             assert there.heavy._ledger.tried[slot.id].why == "gate_unknown"
             assert there.records == []
             there.clock.set(civil.utc_of(civil.day_of(NOON_S) + 1, 60))
             there.heavy.reconsider()
-            await until(lambda: there.records)
+            await soon(lambda: there.records)
             told = {record.target: record.fields for record in there.records}
             assert set(told) == {"throughput", "loaded"}
             assert told["throughput"]["day"] == civil.day_of(NOON_S)
@@ -326,7 +320,7 @@ def test_what_was_spent_and_the_moments_drawn_outlive_the_agent_and_end_with_con
             assert await there.refused() == "gate_unknown"
             seed = there.outbox.get(SEED)
         async with home(tmp_path, speaks=False) as there:
-            await until(lambda: there.heavy._ledger.counts)
+            await soon(lambda: there.heavy._ledger.counts)
             assert there.outbox.get(SEED) == seed
             assert await there.counts() == {"throughput": {"gate_unknown": 1}}
             await there.heavy.forget()

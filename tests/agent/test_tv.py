@@ -32,15 +32,10 @@ from balise_agent.net.tv.sample import sample, window, zap
 from balise_agent.probes import tv, tv_plan, tv_rates
 from balise_agent.probes.context import Context
 from tests.agent.mpegts.streams import datagrams, over_rtp, stream
+from tests.waiting import free_port, until
 
 GROUP = "239.77.31.1"
 PACE_S = 0.007  # seven packets of the hand-made stream, at its 1,000 a second
-
-
-def free_port() -> int:
-    with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 @contextmanager
@@ -96,7 +91,7 @@ def taken(chosen: tv.TvSettings, outside: Context) -> list[Record]:
 
 @pytest.mark.parametrize("encap", ["udp", "rtp"])
 def test_a_multicast_channel_is_joined_analysed_and_told_from_its_first_packet_on(encap: str, tmp_path: Path) -> None:
-    port = free_port()
+    port = free_port(socket.SOCK_DGRAM)
     parts = over_rtp(PLAIN) if encap == "rtp" else PLAIN
     with sending(parts, GROUP, port):
         of_zap, of_window = taken(settings(Channel(label="one", url=f"{encap}://{GROUP}:{port}")), context(tmp_path))
@@ -113,7 +108,7 @@ def test_a_multicast_channel_is_joined_analysed_and_told_from_its_first_packet_o
 
 
 def test_one_of_two_senders_is_chosen_by_its_address() -> None:
-    port = free_port()
+    port = free_port(socket.SOCK_DGRAM)
     other = [b"\x47" + bytes(187)] * 7
     with sending(PLAIN, GROUP, port), sending(other, GROUP, port, source="127.0.0.2"):
         found = sample(Address(group=GROUP, port=port, source="127.0.0.1"), 1, "lo")
@@ -123,7 +118,7 @@ def test_one_of_two_senders_is_chosen_by_its_address() -> None:
 
 
 def test_a_group_of_another_socket_of_this_machine_is_not_ours() -> None:
-    port = free_port()
+    port = free_port(socket.SOCK_DGRAM)
     with ExitStack() as stack:
         ours = stack.enter_context(closing(Joined(Address(group=GROUP, port=port), "lo")))
         theirs = stack.enter_context(closing(Joined(Address(group=GROUP, port=port), "lo")))
@@ -134,20 +129,22 @@ def test_a_group_of_another_socket_of_this_machine_is_not_ours() -> None:
 
 
 def test_a_channel_sent_to_this_probe_alone_is_received_and_is_no_join(tmp_path: Path) -> None:
-    port = free_port()
+    port = free_port(socket.SOCK_DGRAM)
     with sending(PLAIN, "127.0.0.1", port):
         taken(settings(Channel(label="one", url=f"udp://127.0.0.1:{port}")), context(tmp_path))
     assert json.loads((tmp_path / tv.FILE).read_text())["joined"] == 0
 
 
 def test_where_nobody_sends_there_is_no_signal(tmp_path: Path) -> None:
-    records = taken(settings(Channel(label="one", url=f"udp://{GROUP}:{free_port()}")), context(tmp_path))
+    records = taken(
+        settings(Channel(label="one", url=f"udp://{GROUP}:{free_port(socket.SOCK_DGRAM)}")), context(tmp_path)
+    )
     assert {one.outcome.reason for one in records} == {"no_signal"}
     assert json.loads((tmp_path / tv.FILE).read_text())["unanswered"] == 1
 
 
 def test_what_is_no_transport_stream_is_said_to_be_none() -> None:
-    port = free_port()
+    port = free_port(socket.SOCK_DGRAM)
     with sending([b"no television"], GROUP, port):
         found = sample(Address(group=GROUP, port=port), 1, "lo", now_s=running(9))
     assert found.outcome.reason == "no_stream"
@@ -155,7 +152,7 @@ def test_what_is_no_transport_stream_is_said_to_be_none() -> None:
 
 def test_what_this_machine_drops_is_never_the_lines() -> None:
     """2,000 datagrams into a queue for some 900, 5 of them withheld; then it is read again."""
-    port = free_port()
+    port = free_port(socket.SOCK_DGRAM)
     parts = over_rtp(datagrams(stream(14_140)))
     withheld = set(range(2_003, 2_008))
     analyser = Analyser("plain")
@@ -177,7 +174,7 @@ def test_what_this_machine_drops_is_never_the_lines() -> None:
 
 
 def test_a_drop_after_the_last_datagram_is_seen_too() -> None:
-    port = free_port()
+    port = free_port(socket.SOCK_DGRAM)
     with closing(Joined(Address(group="127.0.0.1", port=port))) as joined, closing(to(port)) as sender:
         for _ in range(3_000):
             sender.send(PLAIN[0])
@@ -200,7 +197,7 @@ def test_a_scrambled_picture_is_not_judged_and_is_no_failure() -> None:
 @pytest.mark.parametrize("watched", [False, True])
 def test_a_record_is_of_the_same_shape_whether_or_not_the_household_watches(watched: bool, tmp_path: Path) -> None:
     """The set-top box is on the channel, so that the line carries it already, or it is not."""
-    port = free_port()
+    port = free_port(socket.SOCK_DGRAM)
     chosen = settings(Channel(label="one", url=f"udp://{GROUP}:{port}"), fastest_join_ms=1_000, listen_s=2.5)
     with ExitStack() as stack:
         if watched:
@@ -239,7 +236,7 @@ def test_while_the_line_is_in_use_nothing_is_joined_and_only_the_days_count_tell
     async def busy() -> tuple[str, str | None]:
         return "busy", "counters"
 
-    chosen = settings(Channel(label="one", url=f"udp://{GROUP}:{free_port()}"), ungated=False)
+    chosen = settings(Channel(label="one", url=f"udp://{GROUP}:{free_port(socket.SOCK_DGRAM)}"), ungated=False)
     assert taken(chosen, context(tmp_path, line_use=busy)) == []
     later = context(tmp_path, line_use=busy, wall_s=lambda: 1_000_000.0 + 86_400)
     (day,) = [one for one in taken(chosen, later) if one.measurement == "heavy_day"]
@@ -247,7 +244,7 @@ def test_while_the_line_is_in_use_nothing_is_joined_and_only_the_days_count_tell
 
 
 def test_a_child_that_is_killed_in_the_middle_of_a_sample_fails_with_its_reason(tmp_path: Path) -> None:
-    port = free_port()
+    port = free_port(socket.SOCK_DGRAM)
     chosen = settings(Channel(label="one", url=f"udp://{GROUP}:{port}"), listen_s=60)
 
     async def killed() -> list[Record]:
@@ -264,7 +261,7 @@ def test_a_child_that_is_killed_in_the_middle_of_a_sample_fails_with_its_reason(
 
 
 def test_a_sample_whose_asker_died_ends() -> None:
-    port = free_port()
+    port = free_port(socket.SOCK_DGRAM)
     with sending(PLAIN, GROUP, port):
         found = sample(Address(group=GROUP, port=port), 60, "lo", is_unwanted=lambda: True)
     assert found.outcome.reason in (None, "no_signal")
@@ -289,7 +286,7 @@ def test_a_clock_that_steps_and_a_card_that_loses_make_a_window_invalid() -> Non
 
 
 def test_on_loopback_nobody_can_tell_when_a_group_was_left() -> None:
-    port = free_port()
+    port = free_port(socket.SOCK_DGRAM)
     with sending(PLAIN, GROUP, port), closing(Watch(Address(group=GROUP, port=port), "lo")) as watch:
         assert watch.left_ms(time.time_ns()) is None
 
@@ -307,7 +304,7 @@ def test_a_group_of_ipv6_crosses_a_wire_and_what_follows_its_leave_is_seen() -> 
 
 @contextmanager
 def two_hosts() -> Iterator[tuple[str, str]]:
-    names = tuple(f"tv{free_port()}{side}" for side in "ab")
+    names = tuple(f"tv{free_port(socket.SOCK_DGRAM)}{side}" for side in "ab")
     with ExitStack() as stack:
         for name in names:
             if subprocess.run(["ip", "netns", "add", name], check=False, capture_output=True).returncode:
@@ -381,10 +378,3 @@ def running(step_s: float) -> Callable[[], float]:
     """A clock that is ahead: so a wait of seconds is short."""
     start_s = time.monotonic()
     return lambda: start_s + (time.monotonic() - start_s) * step_s
-
-
-def until(condition: Callable[[], object], what: str) -> None:
-    end_s = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end_s, what
-        time.sleep(0.02)

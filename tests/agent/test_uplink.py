@@ -50,7 +50,8 @@ from balise_agent.uplink import (
     tls_context,
 )
 from balise_collector import broker as brokers
-from tests.brokers import CONNECT, DISCONNECT, PATIENCE_S, PUBLISH, Listener, Mosquitto, Peer, Session, mqtt_peer, until
+from tests.brokers import CONNECT, DISCONNECT, PUBLISH, Listener, Mosquitto, Peer, Session, mqtt_peer
+from tests.waiting import PATIENCE_S, until
 
 ID, OTHER = "k3v9q2xa7m", "otherprobe"
 STREAM = "A" * 22

@@ -24,10 +24,11 @@ from balise_agent.probes.context import Context
 from balise_agent.probes.voice import VoiceAccount, VoiceNumber, VoicePath, VoiceSettings, run
 from balise_agent.probes.voice_numbers import NUMBER_ALLOWED
 from balise_agent.settings import Secret, build
-from tests.agent.sip_peers import PASSWORD, Proxy, baresip, free_port, kamailio, refusing, sipp, uas
+from tests.agent.sip_peers import PASSWORD, Proxy, baresip, kamailio, refusing, sipp, uas
 from tests.agent.targets import target_ports
 from tests.agent.test_srv import resolver, srv_data
 from tests.agent.voice_relay import Way, relay
+from tests.waiting import free_port, until
 
 NOON_S = 1_800_000_000.0
 
@@ -82,7 +83,7 @@ def test_a_call_goes_through_a_proxy_that_records_its_route_with_a_digest(
             "voip_signal op.register": OK,
             "voip_call echo": OK,
         }
-        wait_until(lambda: "\nBYE sip:" in log.read_text())
+        until(lambda: "\nBYE sip:" in log.read_text())
         seen = log.read_text()
     register = told(found["voip_signal op.register"])
     assert (register["register_ok"], register["register_code"], register["register_expires_s"]) == (True, 200, 300)
@@ -127,7 +128,7 @@ def test_a_wrong_password_is_the_accounts_fault(tmp_path: Path) -> None:
     ],
 )
 def test_every_final_answer_is_an_outcome(tmp_path: Path, code: int, reason: str, whose: str) -> None:
-    port = free_port()
+    port = free_port(socket.SOCK_DGRAM)
     extra = "Contact: <sip:0033112@127.0.0.1:9>\n" if code == 302 else ""
     with sipp(tmp_path, refusing(code, extra), port) as log:
         call = measured(settings(paths=(VoicePath(label="r", host="127.0.0.1", port=port),), timeout_s=1.0))[
@@ -136,19 +137,19 @@ def test_every_final_answer_is_an_outcome(tmp_path: Path, code: int, reason: str
         assert (call.outcome, told(call)["code"], told(call)["fail_class"]) == (failed(reason), code, whose)
         assert told(call)["setup_ok"] is False
         assert "mos_cqe" not in call.fields
-        wait_until(lambda: "\nACK sip:" in log.read_text())
+        until(lambda: "\nACK sip:" in log.read_text())
         assert "INVITE sip:0033112" not in log.read_text()
 
 
 def test_nobody_there_is_a_closed_port(tmp_path: Path) -> None:
-    found = measured(settings(paths=(VoicePath(label="r", host="127.0.0.1", port=free_port()),)))
+    found = measured(settings(paths=(VoicePath(label="r", host="127.0.0.1", port=free_port(socket.SOCK_DGRAM)),)))
     assert found["voip_signal r.options"].outcome == failed("unreachable_port")
     assert told(found["voip_signal r.options"])["fail_class"] == "network"
     assert found["voip_path r"].outcome == failed("unreachable_port")
 
 
 def test_no_connection_is_told_once_for_each_question() -> None:
-    port = free_port(socket.SOCK_STREAM)
+    port = free_port()
     found = measured(settings(paths=(VoicePath(label="r", host="127.0.0.1", port=port, transport="tcp"),)))
     assert {record.outcome for record in found.values()} == {failed("connect_refused")}
 
@@ -259,7 +260,7 @@ def test_a_server_is_found_by_srv_and_the_next_one_asked_where_the_first_is_gone
     with target_ports("--telephone", "--sip-port", "0", "--voice-port", "0") as ports:
         zone = {
             ("_sip._udp.op.example", srv.TYPE_SRV): [
-                srv_data(10, 0, free_port(), "127.0.0.1"),
+                srv_data(10, 0, free_port(socket.SOCK_DGRAM), "127.0.0.1"),
                 srv_data(20, 0, ports["sip"], "127.0.0.1"),
             ]
         }
@@ -387,7 +388,7 @@ def test_a_call_that_is_cancelled_is_hung_up() -> None:
     with answering(b"200 OK") as (port, heard):
         path = VoicePath(label="r", host="127.0.0.1", port=port)
         asyncio.run(asyncio.wait_for(cancelled(settings(paths=(path,), talk_s=30.0)), 60))
-        wait_until(lambda: any(data.startswith(b"BYE") for data in heard))
+        until(lambda: any(data.startswith(b"BYE") for data in heard))
 
 
 def test_a_peer_that_hangs_up_ends_the_call() -> None:
@@ -395,7 +396,7 @@ def test_a_peer_that_hangs_up_ends_the_call() -> None:
         call = measured(settings(paths=(VoicePath(label="r", host="127.0.0.1", port=port),), talk_s=20.0))[
             "voip_path r"
         ]
-        wait_until(lambda: any(data.startswith(b"SIP/2.0 200") for data in heard))
+        until(lambda: any(data.startswith(b"SIP/2.0 200") for data in heard))
         assert not [data for data in heard if data.startswith(b"BYE")]
     assert told(call)["talk_s"] < 20.0
 
@@ -482,10 +483,3 @@ def peer(answer: Callable[[bytes], list[bytes]]) -> Iterator[tuple[int, list[byt
         finally:
             over.set()
             thread.join()
-
-
-def wait_until(so: Callable[[], bool]) -> None:
-    end_s = time.monotonic() + 60
-    while not so():
-        assert time.monotonic() < end_s
-        time.sleep(0.01)

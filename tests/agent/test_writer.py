@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from balise_agent.contract import Batch, Record
 from balise_agent.outbox import Outbox
 from balise_agent.outbox_thread import OutboxThread
 from balise_agent.writer import MAX_ACKED, MAX_HELD, Writer
-from tests.brokers import PATIENCE_S
+from tests.waiting import PATIENCE_S, soon
 
 BOOT = "boot1"
 
@@ -98,12 +98,6 @@ async def running(bench: Bench) -> AsyncIterator[Bench]:
         await bench.thread.close(bench.outbox)
 
 
-async def until(condition: Callable[[], Any]) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        while not condition():
-            await asyncio.sleep(0.005)
-
-
 def numbers(records: Sequence[Record]) -> list[Any]:
     return [record.fields["uptime_s"] for record in records]
 
@@ -111,9 +105,9 @@ def numbers(records: Sequence[Record]) -> list[Any]:
 def test_a_record_is_committed_before_the_next_sealing(tmp_path: Path) -> None:
     async def work() -> None:
         async with running(Bench(tmp_path)) as bench:
-            await until(lambda: bench.sealings == 1)  # the first start seals what the last one left
+            await soon(lambda: bench.sealings == 1)  # the first start seals what the last one left
             bench.writer.put(host(1))
-            await until(lambda: bench.pending() == [1])
+            await soon(lambda: bench.pending() == [1])
             assert bench.records() == []
 
     asyncio.run(work())
@@ -124,7 +118,7 @@ def test_what_is_pending_is_sealed_when_its_time_comes_and_at_the_end(tmp_path: 
         bench = Bench(tmp_path, batch_s=0.05)
         async with running(bench):
             bench.writer.put(host(1))
-            await until(lambda: numbers(bench.records()) == [1])
+            await soon(lambda: numbers(bench.records()) == [1])
         reopened = Bench(tmp_path)
         assert numbers(reopened.records()) == [1]
         reopened.writer.put(host(2))
@@ -138,16 +132,16 @@ def test_what_is_pending_is_sealed_when_its_time_comes_and_at_the_end(tmp_path: 
 def test_what_a_full_disk_refuses_is_written_once_when_there_is_room(tmp_path: Path) -> None:
     async def work() -> None:
         async with running(Bench(tmp_path)) as bench:
-            await until(lambda: bench.sealings == 1)
+            await soon(lambda: bench.sealings == 1)
             await bench.fill_disk()
             for n in range(200):
                 bench.writer.put(host(n))
                 await asyncio.sleep(0)
-            await until(lambda: bench.writer.rows_waiting >= 200)
+            await soon(lambda: bench.writer.rows_waiting >= 200)
             before = bench.pending()[0]
             assert before < 200
             await bench.make_room()
-            await until(lambda: bench.pending() == [200])
+            await soon(lambda: bench.pending() == [200])
             await bench.writer.close()
             assert sorted(numbers(bench.records())) == list(range(200))
 
@@ -178,7 +172,7 @@ def test_an_end_in_the_middle_of_a_commit_writes_nothing_twice(tmp_path: Path) -
         bench = Bench(tmp_path)
         held = threading.Event()
         async with running(bench):
-            await until(lambda: bench.sealings == 1)
+            await soon(lambda: bench.sealings == 1)
             blocker = asyncio.create_task(bench.thread(held.wait))  # a sync that takes long
             bench.writer.put(host(1))
             await asyncio.sleep(0.05)  # the commit stands behind it
@@ -195,15 +189,15 @@ def test_an_end_in_the_middle_of_a_commit_writes_nothing_twice(tmp_path: Path) -
 def test_acks_ride_on_the_commits_of_records_unless_there_are_many(tmp_path: Path) -> None:
     async def work() -> None:
         async with running(Bench(tmp_path)) as bench:
-            await until(lambda: bench.sealings == 1)
+            await soon(lambda: bench.sealings == 1)
             bench.writer.acked([1])
             bench.writer.acked([2])
             await asyncio.sleep(0.05)
             assert bench.kept == []
             bench.writer.put(host(1))
-            await until(lambda: bench.kept == [1, 2])
+            await soon(lambda: bench.kept == [1, 2])
             bench.writer.acked(range(3, 3 + MAX_ACKED))
-            await until(lambda: len(bench.kept) == 2 + MAX_ACKED)
+            await soon(lambda: len(bench.kept) == 2 + MAX_ACKED)
 
     asyncio.run(work())
 
@@ -226,7 +220,7 @@ def test_an_acknowledged_message_waits_no_more(tmp_path: Path) -> None:
 def test_an_erasure_leaves_nothing_measured_in_memory_or_on_disk(tmp_path: Path) -> None:
     async def work() -> None:
         async with running(Bench(tmp_path)) as bench:
-            await until(lambda: bench.sealings == 1)
+            await soon(lambda: bench.sealings == 1)
             bench.writer.put(host(1))
             await bench.writer.flush()
             bench.writer.put(host(2))

@@ -20,8 +20,9 @@ from balise_collector.journal import Journal
 from balise_collector.placement import Place, Placement, UnknownProbe
 from balise_collector.serve import broker_of
 from tests.collector.attacker import PUBLISH, Attacker
-from tests.collector.running import Mosquitto, free_port, until
+from tests.collector.running import Mosquitto
 from tests.collector.sender import NOW, Sender
+from tests.waiting import free_port, until
 
 A, B, HONEST = "a" * 16, "b" * 16, "h" * 16
 SECRETS = {A: "secret of a", B: "secret of b", HONEST: "secret of h"}

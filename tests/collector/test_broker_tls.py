@@ -25,7 +25,8 @@ from balise_collector.demo.programs import AgentFiles, prepare_agents
 from balise_collector.journal import Journal
 from tests.collector.attacker import GRANTED, NOT_AUTHORIZED, Attacker
 from tests.collector.certificates import DAY, Authority, Pair
-from tests.collector.running import Mosquitto, balise, free_port, process, until
+from tests.collector.running import Mosquitto, balise, process
+from tests.waiting import free_port, until
 
 A, B = "a" * 16, "b" * 16
 TAKEN = {0, 0x10}  # 0x10: nobody listens

@@ -20,8 +20,9 @@ from balise_collector.journal_rows import DerivedEntry, Entry
 from balise_collector.placement import Place, Placement
 from balise_collector.store import Point, Store
 from balise_collector.store.chunks import open_reader, open_store
-from tests.collector.running import is_running, process, until
+from tests.collector.running import is_running, process
 from tests.collector.sender import NOW, Sender, row
+from tests.waiting import until
 
 HOME = Place(home="home0001", building="b1", pon="p1")
 

@@ -23,8 +23,9 @@ from balise_collector.fleet import CutOffs
 from balise_collector.journal import Journal
 from tests.collector.attacker import NOT_AUTHORIZED, Attacker
 from tests.collector.ground import Probe
-from tests.collector.running import Mosquitto, balise, process, until
+from tests.collector.running import Mosquitto, balise, process
 from tests.collector.sender import Sender
+from tests.waiting import until
 
 A_DAY = 1_440  # messages of a probe that was offline that long
 FLOOD_PER_S = 10_000

@@ -25,8 +25,9 @@ from balise_collector.intake import Broker, Intake
 from balise_collector.journal import Journal
 from balise_collector.placement import Place, Placement
 from balise_collector.serve import broker_of
-from tests.collector.running import Mosquitto, Probe, free_port, until
+from tests.collector.running import Mosquitto, Probe
 from tests.collector.sender import NOW, Sender, row
+from tests.waiting import free_port, until
 
 PROBE, SECRET = "probe001", "secret"
 

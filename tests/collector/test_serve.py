@@ -29,8 +29,9 @@ from balise_collector.directory import Directory, sqlite_url
 from balise_collector.ingest import Ingest
 from balise_collector.journal import Journal
 from balise_collector.store.chunks import open_reader
-from tests.collector.running import Mosquitto, Probe, balise, children, free_port, is_running, process, until
+from tests.collector.running import Mosquitto, Probe, balise, children, is_running, process
 from tests.collector.sender import Sender, row
+from tests.waiting import free_port, until
 
 
 @dataclass

@@ -29,6 +29,7 @@ from balise_collector.commands.target import app
 from balise_collector.target import Limits, Ports, Throughput, serve_target
 from balise_collector.target.leases import NIC_SHARE, UNKNOWN_BPS, Busy, Lease, Leases
 from balise_collector.target.tokens import Grant, make_token, read_key, read_token
+from tests.waiting import until
 
 KEY = bytes(range(32))
 GRANT = Grant(segment="s7Q", shape="light", expires_s=2_000_000_000)
@@ -80,11 +81,6 @@ def peer(port: int, host: str = "127.0.0.1") -> Peer:
     if ":" in host:
         return Peer(family=socket.AF_INET6, address=(host, port, 0, 0), name=f"[{host}]")
     return Peer(family=socket.AF_INET, address=(host, port), name=host)
-
-
-def until(fact: Callable[[], bool]) -> None:
-    while not fact():
-        time.sleep(0.005)
 
 
 # Tokens

@@ -38,7 +38,8 @@ from balise_collector.fleet import Fleet, new_command_id
 from balise_collector.store import Point
 from balise_collector.store.chunks import open_reader
 from balise_collector.target.tokens import read_key, read_token
-from tests.brokers import PATIENCE_S, Listener, Mosquitto, until
+from tests.brokers import Listener, Mosquitto
+from tests.waiting import PATIENCE_S, until
 
 ID = "k3v9q2xa7m"
 WATCHED = {"alive", "avail", "outage", "path", "link"}  # what the ladder says, beside the windows of reach

@@ -18,7 +18,8 @@ import pytest
 
 from balise_collector.store import Point
 from balise_collector.store.chunks import open_reader
-from tests.collector.running import balise, children, is_running, until
+from tests.collector.running import balise, children, is_running
+from tests.waiting import until
 
 
 @contextmanager
@@ -42,7 +43,7 @@ def demo(folder: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
 
 def started(process: subprocess.Popen[str], count: int) -> set[int]:
     """Processes under the demo, once there are so many."""
-    return until(lambda: len(found := children(process.pid)) >= count and found, 120)  # type: ignore[no-any-return]
+    return until(lambda: len(found := children(process.pid)) >= count and found, "its programs", 120)  # type: ignore[no-any-return]
 
 
 ALL = 7  # broker, target, head-end, telephone, collector, its consumers, agent
@@ -95,7 +96,7 @@ def channels(folder: Path) -> dict[str, list[Point]]:
 def test_television_stands_beside_the_internet_and_a_fault_is_on_its_channel_alone(tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     with demo(tmp_path, "--json", "--dir", str(kept), "--fault", "tv:channel=2") as process:
-        until(lambda: _has_heard(kept), 240)
+        until(lambda: _has_heard(kept), "it has heard of the fault", 240)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err

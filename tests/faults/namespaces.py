@@ -15,13 +15,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 from pathlib import Path
+
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("home", "switch", "gateway", "ont", "isp", "operator", "internet")
@@ -239,14 +240,6 @@ FAULTS: tuple[Fault, ...] = (
     ),
 )
 """With a healthy line the eleven states."""
-
-
-def until(condition: Callable[[], object], what: str, patience_s: float = 60.0) -> None:
-    """Returns when it holds; a machine that is busy is waited for."""
-    end_s = time.monotonic() + patience_s
-    while not condition():
-        assert time.monotonic() < end_s, f"not within {patience_s:g} s: {what}"
-        time.sleep(0.02)
 
 
 def _succeeds(command: Sequence[str]) -> bool:

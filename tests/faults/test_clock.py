@@ -31,7 +31,8 @@ from balise_collector.store.chunks import open_reader
 from tests.faults.booted_agent import SYNCHRONISED
 from tests.faults.clocks import HandClock
 from tests.faults.messages import home_of, values
-from tests.faults.waiting import status, until
+from tests.faults.waiting import status
+from tests.waiting import until
 
 PROBE = "probe001"
 

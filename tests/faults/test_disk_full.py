@@ -24,7 +24,8 @@ from balise_collector.store.chunks import open_reader
 from tests.faults.clocks import HandClock
 from tests.faults.messages import home_of, messages, values
 from tests.faults.small_disk import fill, is_full, make_room, small_disk
-from tests.faults.waiting import status, until
+from tests.faults.waiting import status
+from tests.waiting import until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small file system: run it as root, as CI does")
 

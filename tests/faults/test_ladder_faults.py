@@ -18,7 +18,8 @@ from typing import Any
 
 import pytest
 
-from tests.faults.namespaces import ANYCAST, FAULTS, OPERATOR, ROOT, Fault, Home, home, until
+from tests.faults.namespaces import ANYCAST, FAULTS, OPERATOR, ROOT, Fault, Home, home
+from tests.waiting import until
 
 BY_NAME = {fault.name: fault for fault in FAULTS}
 Said = dict[str, Any]

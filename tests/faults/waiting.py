@@ -5,21 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from typing import Any
 
 from balise_collector.demo.programs import Programs
 
 WAIT_S = 90.0
-
-
-def until(is_so: Callable[[], bool], what: str) -> None:
-    """Waits for it; AssertionError where it does not come."""
-    end_s = time.monotonic() + WAIT_S
-    while not is_so():
-        assert time.monotonic() < end_s, f"not after {WAIT_S:.0f} s: {what}"
-        time.sleep(0.1)
 
 
 def status(programs: Programs) -> dict[str, Any]:

@@ -9,7 +9,8 @@ import subprocess
 import pytest
 
 from tests.collector.influx.servers import servers
-from tests.collector.running import balise, free_port
+from tests.collector.running import balise
+from tests.waiting import free_port
 
 
 @pytest.mark.parametrize("name", sorted(servers("none")))

@@ -31,8 +31,8 @@ from tests.collector.influx.ground import (
     points,
 )
 from tests.collector.influx.servers import Influxd, servers
-from tests.collector.running import free_port, until
 from tests.collector.store.stores import FAR_MS, exact
+from tests.waiting import free_port, until
 
 SERVERS = sorted(servers("none"))
 
@@ -159,7 +159,7 @@ def test_a_server_killed_again_and_again_has_everything_once_in_the_end(tmp_path
             until(partial(moved, ground, before))
             own.kill()
             own.start()
-        until(lambda: ground.behind() == 0, 90)
+        until(lambda: ground.behind() == 0, "all is sent", 90)
         assert differences(ground) == []
 
 

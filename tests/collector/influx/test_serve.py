@@ -20,10 +20,11 @@ from balise_collector.store import Reader, influx
 from balise_collector.store.chunks import open_reader
 from balise_collector.store.influx import server as known
 from tests.collector.influx.servers import Influxd
-from tests.collector.running import Mosquitto, free_port, until
+from tests.collector.running import Mosquitto
 from tests.collector.sender import Sender, row
 from tests.collector.store.stores import FAR_MS
 from tests.collector.test_serve import Place
+from tests.waiting import free_port, until
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from balise_collector.store.influx.lines import NONE
 from balise_collector.store.influx.posting import open_post
 from balise_collector.store.influx.server import Server
 from tests.collector.influx.ground import Ground, fill, path, points
-from tests.collector.running import free_port, until
+from tests.waiting import free_port, until
 
 
 @pytest.fixture(scope="module")

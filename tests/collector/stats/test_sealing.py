@@ -32,8 +32,8 @@ from balise_collector.stats.sealing import GRACE_MS, Sealer
 from balise_collector.stats.windows import month_at, month_bounds
 from balise_collector.store import Point, Store
 from balise_collector.store.chunks import open_store
-from tests.collector.running import until
 from tests.collector.stats.plant import HOMES, T0, point, ran
+from tests.waiting import until
 
 OVER = T0 + HOUR_MS + GRACE_MS
 

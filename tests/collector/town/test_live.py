@@ -17,8 +17,9 @@ from balise_collector.town.calendar import DAY_MS, MINUTE_MS
 from balise_collector.town.stream import Stream
 from balise_collector.trial.inventory import resolver
 from balise_collector.trial.live import Link, Live
-from tests.brokers import Mosquitto, until
+from tests.brokers import Mosquitto
 from tests.collector.town.ground import faults, town
+from tests.waiting import until
 
 
 def now_ms() -> int:
