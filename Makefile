@@ -18,8 +18,9 @@ setup: system-test $(VENV)/.project ## Debian packages and the virtual environme
 demo: $(VENV)/.project ## a real agent, broker and collector on this machine (ARGS="--seconds 30 --json")
 	@$(BIN)/balise demo $(ARGS)
 
+# Most tests wait for a program or a period: three at once need half the time, on two cores too.
 test: setup $(SPECS) ## every test (ARGS="-k outbox")
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile $(ARGS)
 
 bench: setup ## the table of measured figures and their goals
 	$(BIN)/python -m bench $(ARGS)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import http.client
 import json
+import os
 import random
 import re
 import signal
@@ -410,7 +411,12 @@ def test_the_command_says_what_it_cannot_use(tmp_path: Path, ports: Ports) -> No
         ([*zone, "192.0.2.1", "--dns-address", "192.0.2.2"], "second IPv4"),
     ):
         done = subprocess.run(
-            [sys.executable, "-c", COMMAND, *arguments], capture_output=True, text=True, check=False, timeout=30
+            [sys.executable, "-c", COMMAND, *arguments],
+            env={**os.environ, "COLUMNS": "300"},  # a long path is not broken
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=30,
         )
         assert done.returncode == 2
         assert word in done.stderr
