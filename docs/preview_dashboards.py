@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from balise_collector.directory import dates
-from balise_collector.grafana.checking import one_home
+from balise_collector.grafana.checking import EVERYTHING, one_home
 from balise_collector.grafana.expanding import Range, duration_ms, expand
 from balise_collector.store import Unavailable
 from balise_collector.store.influx.asking import Asking
@@ -107,7 +107,7 @@ def _panel(panel: dict[str, Any], asking: Asking, over: Range) -> Iterator[str]:
 
 def _ask(target: dict[str, Any], panel: dict[str, Any], asking: Asking, span: Range) -> list[dict[str, Any]]:
     least_ms = duration_ms(panel.get("interval") or "1s")
-    chosen = {"building": ".*", "pon": ".*", "channel": ".*", "home": ".*", **one_home(asking)}
+    chosen = {**EVERYTHING, **one_home(asking, span)}
     over = Range(start_ms=span.start_ms, end_ms=span.end_ms, points=96, least_ms=least_ms)
     (found,) = asking.all([expand(target["query"], over, chosen)])
     return [{**series, "alias": target.get("alias") or ""} for series in found]

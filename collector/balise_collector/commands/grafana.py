@@ -90,7 +90,7 @@ def check(
     asked = [*checking.queries_of(BOARDS), *checking.queries_of_alerts(ALERTS)]
     with closing(Asking(server)) as asking:
         try:
-            chosen = checking.one_home(asking)
+            chosen = checking.one_home(asking, over)
         except Unavailable as exc:
             stop(exc)
         each = checking.ask_all(asking, asked, over, chosen)

@@ -12,18 +12,20 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from balise_collector.grafana.alerts import Alert
-from balise_collector.grafana.board import Board
+from balise_collector.grafana.board import Board, Choice
+from balise_collector.grafana.choosing import ALL, WHOSE, offered
 from balise_collector.grafana.expanding import Range, duration_ms, expand
-from balise_collector.grafana.rendering import ALL, WHOSE
 from balise_collector.store import Unavailable
 from balise_collector.store.influx.asking import Asking, Rows
 
 Outcome = Literal["ok", "empty", "refused"]
+EVERYTHING: dict[str, str] = dict.fromkeys(WHOSE, ALL)
+"""What the variables are where nothing is chosen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """A query as it is written, and where."""
+    """A query as it is written, and where. ``choice``: it is that list of choices."""
 
     where: str
     text: str
@@ -31,6 +33,7 @@ class Asked:
     points: int = 1_000
     step: str = "1s"
     board: str = ""
+    choice: Choice | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +53,7 @@ def queries_of(boards: Iterable[Board]) -> Iterator[Asked]:
     """Every query of every panel, and each list of choices."""
     for board in boards:
         for choice in board.choices:
-            yield Asked(where=f"{board.uid} / ${choice}", text=WHOSE[choice], board=board.uid)
+            yield Asked(where=f"{board.uid} / ${choice}", text=WHOSE[choice], board=board.uid, choice=choice)
         for panel in board.panels:
             points = 96 if panel.kind in ("cells", "table") else 1_000
             for number, query in enumerate(panel.queries, 1):
@@ -72,24 +75,24 @@ def ask_all(
     asking: Asking, queries: Iterable[Asked], over: Range, chosen: Mapping[str, str] | None = None
 ) -> Iterator[Answered]:
     """Each query's answer, one after the other. ``chosen``: of $building, $pon, $home; all where it is not said."""
-    variables = {**dict.fromkeys(("building", "pon", "home", "channel"), ALL), **(chosen or {})}
+    variables = {**EVERYTHING, **(chosen or {})}
     for query in queries:
         span = replace(over, points=query.points, least_ms=duration_ms(query.step))
         text = expand(query.text, span.over(query.window) if query.window else span, variables)
-        yield _answered(asking, query.where, text)
+        yield _answered(asking, query, text)
 
 
-def _answered(asking: Asking, where: str, text: str) -> Answered:
+def _answered(asking: Asking, query: Asked, text: str) -> Answered:
     began_s = time.monotonic()
     try:
         (found,) = asking.all([text])
     except Unavailable as exc:
         return Answered(
-            where=where, outcome="refused", series=0, rows=0, took_ms=_ms(began_s), query=text, why=str(exc)
+            where=query.where, outcome="refused", series=0, rows=0, took_ms=_ms(began_s), query=text, why=str(exc)
         )
-    rows = sum(len(_filled(series)) for series in found)
+    rows = len(offered(query.choice, found)) if query.choice else sum(len(_filled(series)) for series in found)
     return Answered(
-        where=where,
+        where=query.where,
         outcome="ok" if rows else "empty",
         series=len(found),
         rows=rows,
@@ -109,8 +112,8 @@ def _ms(began_s: float) -> float:
     return (time.monotonic() - began_s) * 1_000
 
 
-def one_home(asking: Asking) -> dict[str, str]:
-    """Some home of this InfluxDB, for the panels of one home; {}: there is none. Unavailable: no answer."""
-    (found,) = asking.all(['SHOW TAG VALUES FROM "state"."home_state" WITH KEY = "home" LIMIT 1'])
-    values = [value for series in found for _, value in series["values"]]
-    return {"home": values[0]} if values else {}
+def one_home(asking: Asking, over: Range) -> dict[str, str]:
+    """Some home of the range, for the panels of one home; {}: there is none. Unavailable: no answer."""
+    (found,) = asking.all([expand(WHOSE["home"], over, EVERYTHING)])
+    homes = offered("home", found)
+    return {"home": homes[0]} if homes else {}

@@ -8,6 +8,7 @@ Rule 2: a share has its parts in one measurement, for InfluxQL cannot join.
 from __future__ import annotations
 
 from balise_collector.grafana.board import Text
+from balise_collector.grafana.choosing import is_chosen
 
 STATE = '"state"."home_state"'
 ELEMENT = '"state"."element_state"'
@@ -16,7 +17,7 @@ PLATFORM = '"state"."platform"'
 SLO = '"hour_13m"."slo"'
 HOUR = '"hour_13m"."rollup_hour"'
 
-HERE = '"building" =~ /^$building$/ AND "pon" =~ /^$pon$/'
+HERE = f"{is_chosen('building')} AND {is_chosen('pon')}"
 FRESH = "time > now() - 11m"  # the judge writes each state at least every five minutes
 
 # Of element_state: a count of homes every five minutes.

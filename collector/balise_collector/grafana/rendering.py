@@ -16,28 +16,14 @@ from grafana_foundation_sdk.builders import stat, statetimeline, statushistory, 
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import common, dashboard
 
-from balise_collector.grafana.board import Board, Choice, Lang, Panel, Query, Scale, Text
+from balise_collector.grafana.board import Board, Lang, Panel, Query, Scale, Text
+from balise_collector.grafana.choosing import ALL, LABELS, READ, WHOSE
 from balise_collector.grafana.colours import BLUE, GREEN, ORANGE, RED, STATES
 from balise_collector.grafana.influxql import SOURCE_TYPE, influxql, raw
 
 TIMEZONE = "Europe/Paris"
 WIDTH = 24
-ALL = ".*"
 CELLS = 96  # Grafana refuses to draw denser grids ("Too many points to visualize properly")
-
-LABELS: dict[Choice, Text] = {
-    "building": Text("Immeuble", "Building"),
-    "pon": Text("PON", "PON"),
-    "home": Text("Logement", "Home"),
-    "channel": Text("Chaîne", "Channel"),
-}
-WHOSE: dict[Choice, str] = {
-    "building": 'SHOW TAG VALUES FROM "state"."home_state" WITH KEY = "building"',
-    "pon": 'SHOW TAG VALUES FROM "state"."home_state" WITH KEY = "pon" WHERE "building" =~ /^$building$/',
-    "home": 'SHOW TAG VALUES FROM "state"."home_state" WITH KEY = "home"'
-    ' WHERE "building" =~ /^$building$/ AND "pon" =~ /^$pon$/',
-    "channel": 'SHOW TAG VALUES FROM "tv_home_7d"."tv_window" WITH KEY = "target"',
-}
 
 _STEPS: dict[Scale, tuple[tuple[float | None, str], ...]] = {
     "state": tuple((None if state.value == 0 else state.value, state.colour) for state in STATES),
@@ -113,7 +99,7 @@ def _variables(board: Board, lang: Lang) -> Iterator[Any]:
     source = build.DatasourceVariable("ds").label(Text("Source", "Source").say(lang)).type(SOURCE_TYPE)
     yield source.regex("/^Balise/")
     for choice in board.choices:
-        yield (
+        made = (
             build.QueryVariable(choice)
             .label(LABELS[choice].say(lang))
             .datasource(_source())
@@ -125,6 +111,7 @@ def _variables(board: Board, lang: Lang) -> Iterator[Any]:
             .all_value(ALL)
             .current(dashboard.VariableOption(text="All", value="$__all") if choice != "home" else _nothing())
         )
+        yield made.regex(f"/^{READ[choice]}$/") if choice in READ else made
 
 
 def _nothing() -> dashboard.VariableOption:

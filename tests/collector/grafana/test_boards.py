@@ -14,8 +14,9 @@ from balise_agent.catalogue import CATALOGUE
 from balise_collector.grafana.board import LANGUAGES, Board, Lang, Panel
 from balise_collector.grafana.boards import BOARDS
 from balise_collector.grafana.building import files
+from balise_collector.grafana.choosing import WHOSE
 from balise_collector.grafana.expanding import Range, UnknownVariableError, expand, names
-from balise_collector.grafana.rendering import TIMEZONE, WHOSE, to_json
+from balise_collector.grafana.rendering import TIMEZONE, to_json
 from balise_collector.store.influx.lines import OUTCOME, REASON, TAGS
 from balise_collector.store.influx.server import policy
 

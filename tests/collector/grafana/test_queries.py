@@ -13,12 +13,14 @@ from typer.testing import CliRunner
 
 from balise_collector.commands.grafana import app
 from balise_collector.grafana.alerts import ALERTS
-from balise_collector.grafana.board import Query
+from balise_collector.grafana.board import Choice, Query
 from balise_collector.grafana.boards import BOARDS
-from balise_collector.grafana.checking import Asked, ask_all, queries_of, queries_of_alerts
+from balise_collector.grafana.checking import EVERYTHING, Asked, ask_all, queries_of, queries_of_alerts
+from balise_collector.grafana.choosing import WHOSE, offered
 from balise_collector.grafana.expanding import Range, expand
 from balise_collector.store.influx.asking import Asking
 from balise_collector.store.influx.server import Server
+from balise_collector.store.influx.setup import grant
 from tests.collector.grafana import ground
 from tests.collector.influx.servers import influx1, influx2
 
@@ -54,8 +56,33 @@ def test_every_query_of_every_panel_and_alert_finds_something(asking: Asking) ->
     assert [(one.where, one.outcome, one.why, one.query) for one in found if one.outcome != "ok"] == []
 
 
-def test_the_command_counts_them_and_ends_well(filled: Server) -> None:
-    options = ["--influx-url", filled.url, "--database", filled.database, "--token", filled.credential, "--json"]
+@pytest.mark.parametrize(
+    ("choice", "chosen", "expected"),
+    [
+        ("building", {}, ["bat0", "bat1", "bat2"]),
+        ("pon", {"building": "bat0|bat1"}, ["pon0", "pon1"]),
+        ("home", {"building": "(bat0|bat2)", "pon": "pon1"}, ["home0003", "home0005", "home0009", "home0011"]),
+        ("channel", {}, list(ground.CHANNELS)),
+    ],
+)
+def test_a_list_of_choices_is_narrowed_by_those_before_it(
+    asking: Asking, choice: Choice, chosen: dict[str, str], expected: list[str]
+) -> None:
+    (found,) = asking.all([expand(WHOSE[choice], day(now_ms()), {**EVERYTHING, **chosen})])
+    assert sorted(offered(choice, found)) == expected
+    assert [series["columns"][0] for series in found] == ["time"], "Grafana reads one series, its time left out"
+
+
+def test_a_list_in_which_there_is_nothing_is_empty(asking: Asking) -> None:
+    nobody = {"building": "nowhere"}
+    found = {one.where: one.outcome for one in ask_all(asking, queries_of(BOARDS), day(now_ms()), nobody)}
+    assert found["balise-buildings / $building"] == "ok"
+    assert found["balise-buildings / $pon"] == found["balise-home / $home"] == "empty"
+
+
+def test_the_command_counts_them_with_the_credential_that_may_only_read(filled: Server) -> None:
+    reader = grant(filled, {}).made["grafana"]
+    options = ["--influx-url", filled.url, "--database", filled.database, "--token", reader, "--json"]
     run = CliRunner().invoke(app, ["check", *options])
     assert run.exit_code == 0, run.output
     said = json.loads(run.stdout)
@@ -97,6 +124,5 @@ def queries(board: str, title: str) -> tuple[Query, ...]:
 
 
 def figure(asking: Asking, query: Query) -> int | None:
-    variables = dict.fromkeys(("building", "pon", "home", "channel"), ".*")
-    (found,) = asking.all([expand(query.text, day(now_ms()), variables)])
+    (found,) = asking.all([expand(query.text, day(now_ms()), EVERYTHING)])
     return found[0]["values"][-1][1] if found else None

@@ -63,4 +63,4 @@ def test_a_town_with_faults_of_every_service_fills_every_panel(tmp_path: Path) -
 def asked(server: Server, end_ms: int) -> list[Answered]:
     with closing(Asking(server)) as asking:
         over = Range(start_ms=end_ms - 7 * HOUR_MS, end_ms=end_ms)
-        return list(ask_all(asking, queries_of(BOARDS), over, one_home(asking)))
+        return list(ask_all(asking, queries_of(BOARDS), over, one_home(asking, over)))

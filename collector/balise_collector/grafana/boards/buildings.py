@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from balise_collector.grafana.board import Board, Panel, Query, Row, Text
+from balise_collector.grafana.choosing import is_chosen
 from balise_collector.grafana.queries import BAD, ELEMENT, FRESH, KNOWN, elements, share
 
-_BY_BUILDING = '"building" =~ /^$building$/'
-_BY_PON = '"pon" =~ /^$pon$/'
+_BY_BUILDING, _BY_PON = is_chosen("building"), is_chosen("pon")
 
 _TABLE = Panel(
     kind="table",

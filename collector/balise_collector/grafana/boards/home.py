@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from balise_collector.grafana.board import Board, Panel, Query, Row, Text
+from balise_collector.grafana.choosing import is_chosen
 from balise_collector.grafana.queries import STATE
 
-_HOME = '"home" =~ /^$home$/'
+_HOME = is_chosen("home")
 
 
 def _curve(title: Text, meaning: Text, unit: str, *queries: tuple[str, Text], width: int = 12) -> Panel:

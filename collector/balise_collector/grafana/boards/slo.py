@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from balise_collector.grafana.board import Board, Panel, Query, Row, Text
+from balise_collector.grafana.choosing import is_chosen
 from balise_collector.grafana.queries import SLO, SLO_BAD, SLO_COVERAGE, SLO_GOOD, share
 
 _WORDS = {
@@ -68,7 +69,7 @@ _BY_BUILDING = Panel(
                 f'{SLO_GOOD} AS "good", {SLO_COVERAGE} AS "coverage"',
                 "building:internet",
                 source=SLO,
-                where='"building" =~ /^$building$/',
+                where=is_chosen("building"),
                 by="building",
             ),
             table=True,

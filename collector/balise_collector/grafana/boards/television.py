@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from balise_collector.grafana.board import Board, Panel, Query, Row, Text
+from balise_collector.grafana.choosing import is_chosen
 from balise_collector.grafana.queries import BAD, FRESH, HERE, KNOWN, STATE, elements, now, share
+
+_CHANNEL = is_chosen("channel")
 
 _NOW = Panel(
     kind="figure",
@@ -63,12 +66,12 @@ _SEEN_BAD = Panel(
     queries=(
         Query(
             text=f'SELECT count("es_ratio") AS "bad" FROM "tv_home_7d"."tv_window" WHERE "es_ratio" > 0 AND {HERE}'
-            ' AND "target" =~ /^$channel$/ AND $timeFilter GROUP BY "target"',
+            f' AND {_CHANNEL} AND $timeFilter GROUP BY "target"',
             table=True,
         ),
         Query(
             text=f'SELECT count("es_ratio") AS "samples", sum("net_lost_datagrams") AS "lost"'
-            f' FROM "tv_home_7d"."tv_window" WHERE {HERE} AND "target" =~ /^$channel$/ AND $timeFilter'
+            f' FROM "tv_home_7d"."tv_window" WHERE {HERE} AND {_CHANNEL} AND $timeFilter'
             ' GROUP BY "target"',
             table=True,
         ),
@@ -89,12 +92,12 @@ _ERRORS = Panel(
     ),
     queries=(
         Query(
-            text=f'SELECT sum("cc_err") FROM "tv_home_7d"."tv_window" WHERE {HERE} AND "target" =~ /^$channel$/'
+            text=f'SELECT sum("cc_err") FROM "tv_home_7d"."tv_window" WHERE {HERE} AND {_CHANNEL}'
             " AND $timeFilter GROUP BY time(1h) fill(null)",
             alias=Text("erreurs", "errors"),
         ),
         Query(
-            text=f'SELECT count("cc_err") FROM "tv_home_7d"."tv_window" WHERE {HERE} AND "target" =~ /^$channel$/'
+            text=f'SELECT count("cc_err") FROM "tv_home_7d"."tv_window" WHERE {HERE} AND {_CHANNEL}'
             " AND $timeFilter GROUP BY time(1h) fill(null)",
             alias=Text("échantillons", "samples"),
         ),
