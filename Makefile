@@ -25,9 +25,10 @@ test: setup $(SPECS) ## every test (ARGS="-k outbox")
 bench: setup ## the table of measured figures and their goals
 	$(BIN)/python -m bench $(ARGS)
 
-fuzz: $(VENV)/.project ## any bytes into television's decoders, steered by coverage (ARGS="-runs=1000000")
+fuzz: $(VENV)/.project ## any bytes into the decoders of television and telephone, steered by coverage (ARGS="-runs=1000000")
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/fuzz.txt
 	$(BIN)/python -m tests.fuzz_tv -max_total_time=300 $(ARGS)
+	$(BIN)/python -m tests.fuzz_texts -max_total_time=300 $(ARGS)
 
 chaos: setup ## kill -9 any part 500 times: nothing lost, nothing twice
 	$(BIN)/python -m tests.faults.chaos --kills 500 --seed 1 $(ARGS)

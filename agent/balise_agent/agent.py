@@ -133,8 +133,8 @@ class Agent:
             on_kept=self._delivery.kept,
         )
         context = self._context()
-        calls = CallUse(context, lambda: self._config.probes["box"], self._contract, self._line.locked)
-        context = replace(context, line_use=calls.look)
+        calls = CallUse(context, lambda: self._config.probes["box"], self._contract)
+        context = replace(context, line_use=calls.look, until_busy=calls.until_busy)
         self._runner = Runner(PROBES, self._config, context, self._emit, self._line)
         self._heavy = Heavy(
             config=lambda: self._config,
@@ -381,6 +381,8 @@ class Agent:
             identity=self._config.probe.id,
             line=self._watched,
             box=Box(),
+            in_box=lambda: self._config.probes["box"].placement == "box",
+            line_taken=self._line.locked,
             own_load=lambda: self._heavy.is_filling,
         )
 

@@ -30,7 +30,7 @@ class CountingBox(Box):
         return round(since_s * self._rates[0]), round(since_s * self._rates[1])
 
 
-def looked(box: Box, *, testing: bool = False) -> tuple[str, str | None]:
+def looked(box: Box) -> tuple[str, str | None]:
     context = Context(
         now_bt_ms=lambda: 0,
         monotonic=time.monotonic,
@@ -41,7 +41,7 @@ def looked(box: Box, *, testing: bool = False) -> tuple[str, str | None]:
         box=box,
     )
     settings = BoxSettings(placement="box")
-    use = CallUse(context, lambda: settings, lambda: Contract(down_bps=10e6, up_bps=10e6), lambda: testing)
+    use = CallUse(context, lambda: settings, lambda: Contract(down_bps=10e6, up_bps=10e6))
     return asyncio.run(use.look())
 
 
@@ -54,10 +54,6 @@ def looked(box: Box, *, testing: bool = False) -> tuple[str, str | None]:
 )
 def test_a_call_is_seen_by_what_moves_both_ways(down_kbit: float, up_kbit: float, use: str) -> None:
     assert looked(CountingBox(down_kbit, up_kbit)) == (use, "wan")
-
-
-def test_during_a_test_of_our_own_nobody_calls() -> None:
-    assert looked(CountingBox(4, 4), testing=True) == ("busy", None)
 
 
 def test_what_the_probe_itself_moves_is_no_call() -> None:

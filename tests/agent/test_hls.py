@@ -17,9 +17,10 @@ import pytest
 
 from balise_agent.channels import Channel
 from balise_agent.contract import Record
+from balise_agent.net.hls.player import Buffer
 from balise_agent.probes import hls
 from balise_agent.probes.context import Context
-from balise_agent.probes.hls import Buffer, HlsSettings
+from balise_agent.probes.hls import HlsSettings
 
 
 class Quiet(SimpleHTTPRequestHandler):

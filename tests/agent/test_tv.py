@@ -132,7 +132,7 @@ def test_a_channel_sent_to_this_probe_alone_is_received_and_is_no_join(tmp_path:
     port = free_port(socket.SOCK_DGRAM)
     with sending(PLAIN, "127.0.0.1", port):
         taken(settings(Channel(label="one", url=f"udp://127.0.0.1:{port}")), context(tmp_path))
-    assert json.loads((tmp_path / tv.FILE).read_text())["joined"] == 0
+    assert json.loads((tmp_path / "tv.json").read_text())["joined"] == 0
 
 
 def test_where_nobody_sends_there_is_no_signal(tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_where_nobody_sends_there_is_no_signal(tmp_path: Path) -> None:
         settings(Channel(label="one", url=f"udp://{GROUP}:{free_port(socket.SOCK_DGRAM)}")), context(tmp_path)
     )
     assert {one.outcome.reason for one in records} == {"no_signal"}
-    assert json.loads((tmp_path / tv.FILE).read_text())["unanswered"] == 1
+    assert json.loads((tmp_path / "tv.json").read_text())["unanswered"] == 1
 
 
 def test_what_is_no_transport_stream_is_said_to_be_none() -> None:
@@ -208,7 +208,7 @@ def test_a_record_is_of_the_same_shape_whether_or_not_the_household_watches(watc
     assert told == [one.split() for one in SHAPE]
     hints = ("join", "network", "leave", "igmp", "watch")
     assert not [name for one in records for name in one.fields if any(hint in name for hint in hints)]
-    kept = tv_plan.load(tmp_path / tv.FILE)
+    kept = tv_plan.load(tmp_path / "tv.json")
     assert (kept.joined, kept.joins_ms) == (1, ())  # so fast a join is counted, and its time is nowhere
 
 

@@ -148,7 +148,7 @@ def told(joins: list[float | None], leaves: list[float | None]) -> list[dict[str
     kept = Kept(day=5, planned=len(joins), run=len(joins))
     for join_ms, leave_ms in zip(joins, leaves, strict=True):
         kept = tv_plan.joined(kept, join_ms, leave_ms)
-    return [{"m": r.measurement, "k": r.target, **r.fields} for r in tv_plan.records_of(kept, plan(), 7)]
+    return [{"m": r.measurement, "k": r.target, **r.fields} for r in tv_plan.records_of(kept, plan(), "tv", 7)]
 
 
 def test_a_channel_that_somebody_watches_leaves_the_same_record_of_the_day() -> None:
@@ -186,7 +186,7 @@ def test_a_day_is_told_once_by_names_of_the_catalogue() -> None:
     fresh, over = tv_plan.today(kept, NOON_S + 86_400)
     assert over == kept
     assert (fresh.planned, fresh.joins_ms, fresh.slot) == (0, (), kept.slot)
-    for record in tv_plan.records_of(kept, plan(), 7):
+    for record in tv_plan.records_of(kept, plan(), "tv", 7):
         assert {*record.fields} <= {f.name for f in CATALOGUE[record.measurement].fields}
 
 

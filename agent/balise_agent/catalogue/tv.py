@@ -10,7 +10,7 @@ from balise_agent.catalogue.schema import Measurement, field
 
 _AF = field("af", "int", "1", "address family used: 4 or 6")
 _ENCAP = field("encap", "str", "", "udp, rtp or hls")
-_ACCESS = field("access", "str", "", "how the probe is linked: ethernet, wifi or box")
+_ACCESS = field("access", "str", "", "how the probe is linked: ethernet, wifi or box (it is in it); absent: not known")
 _LISTENED = field("listened_s", "float", "s", "how long was listened to")
 _VALID = field("valid", "bool", "1", "false: the probe itself dropped packets or its clock stepped: nothing is judged")
 
@@ -51,7 +51,7 @@ JOIN = Measurement(
 
 WINDOW = Measurement(
     name="tv_window",
-    meaning="Ten seconds of a channel, listened to after the zap: what was lost on the way, and is the stream sound?",
+    meaning="Ten seconds of a channel from its first packet on: what was lost on the way, and is the stream sound?",
     target="id of the channel in the channel list",
     source="ETSI TR 101 290 v1.4.1; RFC 3550; RFC 4445 (MDI); RFC 3357; BBF TR-126",
     retention="tv_home_7d",

@@ -5,6 +5,7 @@ Rule 1: what this driver does not tell is None, never 0.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +43,17 @@ def look(interface: str, folder: Path = _CLASS) -> Link:
         duplex=duplex if duplex in ("full", "half") else None,
         errors=None if None in errors else sum(n for n in errors if n is not None),
     )
+
+
+def carrier_changes(interface: str = "", folder: Path = _CLASS) -> dict[str, int]:
+    """How often each interface has lost or found its carrier since it is there; ``interface``: only that one."""
+    found = {path.name: _number(path / "carrier_changes") for path in folder.glob(interface or "*")}
+    return {name: count for name, count in found.items() if count is not None}
+
+
+def was_cut(before: Mapping[str, int], after: Mapping[str, int]) -> bool:
+    """Whether one that was there lost its carrier between the two, if only for a moment."""
+    return any(after.get(name, count) != count for name, count in before.items())
 
 
 def _number(path: Path) -> int | None:

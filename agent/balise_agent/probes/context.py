@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from balise_agent.probes.box import Box
@@ -20,11 +20,11 @@ class Context:
 
     ``now_bt_ms``: CLOCK_BOOTTIME in ms; ``monotonic``: seconds, as the loop's; ``clock_ok``: None: it is not known.
     ``line``: what `reach` tells of each echo; None: its windows stand alone (one asked for by hand).
-    ``wall_s``: UTC as this machine has it, right or not. ``line_use``: idle, busy or unknown, and what told so (None:
-    nothing could); None: nobody looks. ``asked``: somebody wants it now, whatever the plan says.
-    ``box``: what is known of the home's box; None: it is looked for anew. ``own_load``: a test of this probe's own
-    fills the line now.
-    ``identity``: the probe's; plans are drawn from it.
+    ``wall_s``: UTC as this machine has it, right or not. ``line_use``: how others use the line, idle, busy or unknown,
+    and what told so (None: nothing could); ``until_busy``: returns when they begin to; None: nobody looks.
+    ``line_taken``: a test or sample of this probe's own has the line. ``asked``: somebody wants it now, whatever the
+    plan says. ``box``: what is known of the home's box; None: it is looked for anew. ``in_box``: the agent lives there.
+    ``own_load``: a test of this probe's own fills the line now. ``identity``: the probe's; plans are drawn from it.
     """
 
     now_bt_ms: Callable[[], int]
@@ -37,6 +37,9 @@ class Context:
     box: Box | None = None
     wall_s: Callable[[], float] = time.time
     line_use: Callable[[], Awaitable[tuple[str, str | None]]] | None = None
+    until_busy: Callable[[], Coroutine[Any, Any, None]] | None = None
+    line_taken: Callable[[], bool] = lambda: False
     asked: bool = False
+    in_box: Callable[[], bool] = lambda: False
     own_load: Callable[[], bool] = lambda: False
     identity: str = ""

@@ -33,6 +33,7 @@ from balise_agent.net.datagram import (
     send,
     send_reason,
 )
+from balise_agent.net.fetch import URL_PATTERN
 from balise_agent.net.gateway import GATEWAY, HOST_ALLOWED, HOST_PATTERN, addresses_of, no_address_reason
 from balise_agent.net.ranks import nearest_rank
 from balise_agent.net.resolve import Address
@@ -40,7 +41,7 @@ from balise_agent.probes.context import Context
 from balise_agent.probes.dns import NAME_ALLOWED, NAME_PATTERN
 from balise_agent.probes.line import ISP, Line, Watch
 from balise_agent.probes.line_rungs import other_rungs
-from balise_agent.probes.web import URL_ALLOWED, URL_PATTERN
+from balise_agent.probes.web import URL_ALLOWED
 from balise_agent.settings import choice, flag, number, series_label, text
 
 ECHO_TIMEOUT_S = 2.0

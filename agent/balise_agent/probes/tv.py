@@ -22,13 +22,14 @@ from balise_agent.net.throughput import child
 from balise_agent.net.tv.leaving import MOST_S as LEAVE_S
 from balise_agent.net.tv.sample import FIRST_S, START_S
 from balise_agent.probes import tv_plan, tv_rates
+from balise_agent.probes.access import access
 from balise_agent.probes.context import Context
-from balise_agent.probes.tv_plan import Kept, Plan, Watch
+from balise_agent.probes.tv_plan import Plan
+from balise_agent.probes.tv_turn import Turn
 from balise_agent.settings import flag, number, text
 
 log = logging.getLogger(__name__)
 
-FILE = "tv.json"
 COMMAND = (sys.executable, "-m", "balise_agent.net.tv")
 _SLOW_START_S = 15.0  # of the child, on a machine that is busy
 
@@ -60,10 +61,12 @@ class TvSettings:
 
 
 async def run(settings: TvSettings, context: Context) -> list[Record]:
-    """The sample that is due, and what is told of a day that is over."""
+    """The sample that is due, or what is told of a day that is over."""
     if not settings.received:
         return []
-    return await _Turn(settings, context).take()
+    turn = Turn(plan_of(settings, context), context, "tv", ungated=settings.ungated)
+    sampling = _Sampling(settings, context, turn)
+    return await turn.take(sampling.sample, sampling.unmeasured)
 
 
 def plan_of(settings: TvSettings, context: Context) -> Plan:
@@ -79,45 +82,13 @@ def plan_of(settings: TvSettings, context: Context) -> Plan:
     )
 
 
-class _Turn:
-    """One run: what is kept, and what was found."""
+class _Sampling:
+    """How a channel of this list is sampled, and what is kept of it."""
 
-    def __init__(self, settings: TvSettings, context: Context) -> None:
-        self._settings, self._context = settings, context
-        self._plan = plan_of(settings, context)
-        # `once` without a configuration has no folder, and keeps nothing.
-        self._folder = None if context.state_dir == Path("/") else context.state_dir
-        self._kept = Kept() if self._folder is None else tv_plan.load(self._folder / FILE)
+    def __init__(self, settings: TvSettings, context: Context, turn: Turn) -> None:
+        self._settings, self._context, self._turn = settings, context, turn
 
-    async def take(self) -> list[Record]:
-        """The day's turn, then the sample."""
-        kept, over = tv_plan.today(self._kept, self._context.wall_s())
-        records = [] if over is None else tv_plan.records_of(over, self._plan, self._context.now_bt_ms())
-        watch = self._watch(kept)
-        if watch is None:
-            return [*records] if over is None or self._keep(kept) else []
-        kept = tv_plan.taken(kept, watch)
-        refused = await self._refused(kept, watch)
-        if refused is not None:
-            self._keep(tv_plan.refused(kept, refused))
-            return records
-        if not self._keep(tv_plan.begun(kept, watch)):
-            return records  # what cannot be counted is not spent
-        return [*records, *await self._sample(watch.channel)]
-
-    def _watch(self, kept: Kept) -> Watch | None:
-        wall_s = self._context.wall_s()
-        if not self._context.asked:
-            return tv_plan.due(self._plan, kept, wall_s)
-        return tv_plan.due(self._plan, Kept(), wall_s)  # somebody wants it now
-
-    async def _refused(self, kept: Kept, watch: Watch) -> str | None:
-        if self._context.line_use is None or self._settings.ungated:
-            return tv_plan.refusal(self._plan, kept, watch, "idle", None)
-        use, by = await self._context.line_use()
-        return tv_plan.refusal(self._plan, kept, watch, use, by)
-
-    async def _sample(self, channel: Channel) -> list[Record]:
+    async def sample(self, channel: Channel) -> list[Record]:
         where = channel.where
         spec = {"group": where.host, "port": where.port, "source": where.source or ""}
         spec |= {"listen_s": self._settings.listen_s, "interface": self._settings.interface}
@@ -128,56 +99,56 @@ class _Turn:
         self._suspect(channel.label, window)
         # Lists are often wrong about RTP: the packets tell.
         by_rtp = {"rtp": "rtp"}.get(str(window.get("loss_method")), "udp") if window else where.encap
-        beside: dict[str, Value] = {"af": where.af, "encap": by_rtp}
+        return self._records(channel, outcome, by_rtp, part(told, "zap"), window)
+
+    def unmeasured(self, channel: Channel, outcome: Outcome) -> list[Record]:
+        return self._records(channel, outcome, channel.where.encap, {}, {})
+
+    def _records(
+        self, channel: Channel, outcome: Outcome, encap: str, zap: dict[str, Value], window: dict[str, Value]
+    ) -> list[Record]:
+        beside: dict[str, Value] = {"af": channel.where.af, "encap": encap}
+        link = access(self._settings.interface, in_box=self._context.in_box())
+        beside |= {} if link is None else {"access": link}
         return [
-            self._record("tv_zap", channel, outcome, {**beside, **part(told, "zap")}),
-            self._record("tv_window", channel, outcome, {**beside, **window}),
+            self._record("tv_zap", channel, outcome if zap else _failed(outcome), {**beside, **zap}),
+            self._record("tv_window", channel, outcome if window else _failed(outcome), {**beside, **window}),
         ]
+
+    def _record(self, name: str, channel: Channel, outcome: Outcome, fields: Mapping[str, Value]) -> Record:
+        at_ms = self._context.now_bt_ms()
+        return Record(measurement=name, target=channel.label, bt_ms=at_ms, outcome=outcome, fields=fields)
 
     def _pool(self, told: Mapping[str, Value]) -> None:
         """Rule 1."""
         if "join.tried" not in told:
             return
         network_ms, leave_ms = (told.get(f"join.{name}_ms") for name in ("network", "leave"))
-        self._keep(
-            tv_plan.joined(
-                self._kept,
-                None if network_ms is None else float(network_ms),
-                None if leave_ms is None else float(leave_ms),
-                self._settings.fastest_join_ms,
-            )
+        self._turn.kept = tv_plan.joined(
+            self._turn.kept,
+            None if network_ms is None else float(network_ms),
+            None if leave_ms is None else float(leave_ms),
+            self._settings.fastest_join_ms,
         )
 
     def _suspect(self, label: str, window: dict[str, Value]) -> None:
-        bps = window.get("video_bps")
-        if not isinstance(bps, int) or not window.get("valid") or self._folder is None:
+        bps, folder = window.get("video_bps"), self._context.state_dir
+        if not isinstance(bps, int) or not window.get("valid") or folder == Path("/"):
             return
-        rates, wall_s = tv_rates.load(self._folder / tv_rates.FILE), self._context.wall_s()
+        rates, wall_s = tv_rates.load(folder / tv_rates.FILE), self._context.wall_s()
         suspected = tv_rates.is_suspected(rates, label, bps, wall_s)
         if suspected is not None:
             window["freeze_suspected"] = suspected
         labels = [channel.label for channel in self._settings.channels]
         try:
-            tv_rates.save(self._folder / tv_rates.FILE, tv_rates.seen(rates, label, bps, wall_s, labels))
+            tv_rates.save(folder / tv_rates.FILE, tv_rates.seen(rates, label, bps, wall_s, labels))
         except OSError as exc:
             log.warning("tv_rates_not_kept", extra={"why": exc.strerror})
 
-    def _record(self, name: str, channel: Channel, outcome: Outcome, fields: Mapping[str, Value]) -> Record:
-        if outcome.kind == "ok" and not fields.keys() - {"af", "encap"}:
-            outcome = failed("child_failed")
-        at_ms = self._context.now_bt_ms()
-        return Record(measurement=name, target=channel.label, bt_ms=at_ms, outcome=outcome, fields=fields)
 
-    def _keep(self, kept: Kept) -> bool:
-        """Whether it is kept."""
-        self._kept = kept
-        try:
-            if self._folder is not None:
-                tv_plan.save(self._folder / FILE, kept)
-        except OSError as exc:
-            log.warning("tv_not_kept", extra={"why": exc.strerror})
-            return False
-        return True
+def _failed(outcome: Outcome) -> Outcome:
+    """A sample that went well and says nothing of this record did not go well."""
+    return failed("child_failed") if outcome.kind == "ok" else outcome
 
 
 def part(told: Mapping[str, Value], name: str) -> dict[str, Value]:

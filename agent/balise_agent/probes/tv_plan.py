@@ -8,7 +8,8 @@ clock alone, whatever was received before; a sample that was refused is not made
 Rule 2: how long a join took leaves the probe once a day, over all channels together. One that was suspiciously fast
 (somebody at home may watch that channel) is left out on the probe, and nothing says so: it is counted like any other.
 So is a leave that the line did not follow.
-Rule 3: bytes are counted before a sample begins; what the gate refused is a count of the day, without time or channel.
+Rule 3: bytes are counted before a sample begins; what the gate refused, or ended half-way, is a count of the day,
+without time or channel.
 """
 
 from __future__ import annotations
@@ -89,13 +90,15 @@ class Watch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """``slot``: the last that was taken, -1: none; ``day``: UTC, in days since 1970; ``joins_ms``, ``leaves_ms``: of
-    the day, in no order of time."""
+    """``slot``: the last that was taken, -1: none; ``day``: UTC, in days since 1970; ``under_way``: the slot's sample
+    has begun, and nobody said how it ended; ``joins_ms``, ``leaves_ms``: of the day, in no order of time."""
 
     slot: int = -1
     day: int = -1
     planned: int = 0
     run: int = 0
+    aborted: int = 0
+    under_way: bool = False
     bytes: int = 0
     joined: int = 0
     unanswered: int = 0
@@ -149,7 +152,17 @@ def refused(kept: Kept, reason: str) -> Kept:
 
 def begun(kept: Kept, watch: Watch) -> Kept:
     """One more is watched: one that is killed has been paid for."""
-    return replace(kept, run=kept.run + 1, bytes=kept.bytes + watch.bytes)
+    return replace(kept, run=kept.run + 1, bytes=kept.bytes + watch.bytes, under_way=True)
+
+
+def ended(kept: Kept) -> Kept:
+    """Its records say how."""
+    return replace(kept, under_way=False)
+
+
+def aborted(kept: Kept) -> Kept:
+    """It was ended half-way, and has no record: somebody needed the line, or nothing is to be measured."""
+    return replace(kept, run=kept.run - 1, aborted=kept.aborted + 1, under_way=False)
 
 
 def joined(kept: Kept, join_ms: float | None, leave_ms: float | None, fastest_ms: float = FASTEST_MS) -> Kept:
@@ -169,16 +182,16 @@ def today(kept: Kept, wall_s: float) -> tuple[Kept, Kept | None]:
     day = int(wall_s // DAY_S)
     if kept.day == day:
         return kept, None
-    return Kept(slot=kept.slot, day=day), kept if kept.planned else None
+    return Kept(slot=kept.slot, day=day, under_way=kept.under_way), kept if kept.planned else None
 
 
-def records_of(over: Kept, plan: Plan, bt_ms: int) -> list[Record]:
-    """What is told of a day that is over."""
-    fields: dict[str, Value] = {"day": over.day, "planned": over.planned, "run": over.run}
+def records_of(over: Kept, plan: Plan, kind: str, bt_ms: int) -> list[Record]:
+    """What is told of a day that is over. ``kind``: tv or hls."""
+    fields: dict[str, Value] = {"day": over.day, "planned": over.planned, "run": over.run, "aborted": over.aborted}
     fields |= {"skipped": sum(over.skipped.values())}
     fields |= {f"skipped_{reason}": over.skipped.get(reason, 0) for reason in REASONS}
     fields |= {"bytes": over.bytes, "budget_bytes": plan.limit_bytes}
-    records = [Record(measurement="heavy_day", target="tv", bt_ms=bt_ms, fields=fields)]
+    records = [Record(measurement="heavy_day", target=kind, bt_ms=bt_ms, fields=fields)]
     if over.joined or over.unanswered:
         pool: dict[str, Value] = {"n": over.joined, "failed": over.unanswered}
         if len(over.joins_ms) >= LEAST_JOINS:
@@ -197,6 +210,8 @@ def load(path: Path) -> Kept:
         numbers = {name: int(told[name]) for name in _NUMBERS}
         return Kept(
             **numbers,
+            aborted=int(told.get("aborted", 0)),
+            under_way=told.get("under_way") is True,
             joins_ms=_times(told["joins_ms"]),
             leaves_ms=_times(told["leaves_ms"]),
             skipped={reason: int(told["skipped"].get(reason, 0)) for reason in REASONS if reason in told["skipped"]},
@@ -208,6 +223,7 @@ def load(path: Path) -> Kept:
 def save(path: Path, kept: Kept) -> None:
     """OSError: it could not be kept."""
     told: dict[str, object] = {name: getattr(kept, name) for name in _NUMBERS}
+    told |= {"aborted": kept.aborted, "under_way": kept.under_way}
     told |= {"joins_ms": kept.joins_ms, "leaves_ms": kept.leaves_ms, "skipped": dict(kept.skipped)}
     replace_file(path, json.dumps(told).encode())
 

@@ -210,7 +210,7 @@ class _Round:
             return _Gate(refused="budget", fields={})
         if self._context.line_use is None or (self._settings.ungated and session.is_loopback):
             return _Gate(refused=None, fields={"gate": "absent"})
-        use, by = await self._context.line_use()
+        use, by = ("busy", None) if self._context.line_taken() else await self._context.line_use()
         if use == "busy":
             return _Gate(refused="line_busy", fields={})
         if use == "unknown" and by is None:

@@ -49,8 +49,12 @@ class Watch:
         quiet_s = start_s
         while (now_s := time.monotonic()) - start_s < MOST_S and now_s - quiet_s < QUIET_S:
             select.select([self._socket], [], [], 0.05)
-            for at_ns in self._came():
-                last_ns, quiet_s = max(last_ns, at_ns), time.monotonic()
+            try:
+                came = self._came()
+            except OSError:  # ENETDOWN: the cable was pulled
+                return None
+            if came:
+                last_ns, quiet_s = max(last_ns, *came), time.monotonic()
             if self._is_loopback:
                 return None
         return min((last_ns - left_ns) / 1e6, MOST_S * 1_000)

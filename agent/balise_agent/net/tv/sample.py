@@ -8,12 +8,14 @@ tell whether somebody in the home watches that channel: they are published once 
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from balise_agent.contract import OK, Outcome, Value, failed
+from balise_agent.net import link
 from balise_agent.net.mpegts.analyser import Analyser
 from balise_agent.net.mpegts.report import Report
 from balise_agent.net.tv import machine
@@ -89,22 +91,27 @@ def _listened(
     joined: Joined, listen_s: float, interface: str, now_s: Callable[[], float], is_unwanted: Callable[[], bool]
 ) -> Sample:
     receiver, listening, before = Receiver(joined), _Listening(), machine.look()
+    carriers = link.carrier_changes(interface)
     watch = Watch(joined.address, interface) if joined.address.is_multicast else None
     asked_ns, begun_s = time.time_ns(), now_s()
     try:
         joined.join()
     except OSError:
         return Sample(outcome=failed("join_refused"))
+    is_lost = _Seldom(lambda: is_unwanted() or _is_cut(interface, carriers), now_s)
     try:
-        listen(receiver, listening.take, _end(listening, begun_s, listen_s, now_s, is_unwanted))
+        listen(receiver, listening.take, _end(listening, begun_s, listen_s, now_s, is_lost))
         listening.analyser.drop(receiver.unseen_drops())
         left_ns = time.time_ns()
-        joined.leave()
+        with contextlib.suppress(OSError):  # its interface went away
+            joined.leave()
         after = machine.look()
         leave_ms = watch.left_ms(left_ns) if watch is not None and not is_unwanted() else None
     finally:
         if watch is not None:
             watch.close()
+    if _is_cut(interface, carriers):
+        return Sample(outcome=failed("link_down"))  # of the channel nothing can be said, nor of its join
     network_ms = None if listening.first_ns is None else max(0.0, (listening.first_ns - asked_ns) / 1e6)
     join = None if watch is None else Join(network_ms=network_ms, leave_ms=leave_ms if network_ms is not None else None)
     if listening.first_ns is None:
@@ -113,12 +120,34 @@ def _listened(
     return _told(listening.analyser, is_sound=machine.is_sound(before, after), join=join)
 
 
+class _Seldom:
+    """A question that is asked once a `EACH_S`, and whose yes stays."""
+
+    EACH_S = 0.5
+
+    def __init__(self, question: Callable[[], bool], now_s: Callable[[], float]) -> None:
+        self._question, self._now_s = question, now_s
+        self._next_s, self._said = now_s(), False
+
+    def __call__(self) -> bool:
+        now = self._now_s()
+        if not self._said and now >= self._next_s:
+            self._next_s, self._said = now + self.EACH_S, self._question()
+        return self._said
+
+
+def _is_cut(interface: str, before: Mapping[str, int]) -> bool:
+    """The cable was out, if only for a moment; or its interface is no longer there."""
+    now = link.carrier_changes(interface)
+    return link.was_cut(before, now) or (bool(interface) and not link.has_carrier(interface))
+
+
 def _end(
     listening: _Listening,
     begun_s: float,
     listen_s: float,
     now_s: Callable[[], float],
-    is_unwanted: Callable[[], bool],
+    is_lost: Callable[[], bool],
 ) -> Callable[[], bool]:
     """Over when there is nothing, or when it was listened to for long enough and began, or had its time to."""
     first_s: list[float] = []
@@ -126,11 +155,11 @@ def _end(
     def is_over() -> bool:
         now = now_s()
         if listening.first_ns is None:
-            return now - begun_s >= FIRST_S or is_unwanted()
+            return now - begun_s >= FIRST_S or is_lost()
         if not first_s:
             first_s.append(now)
         passed_s = now - first_s[0]
-        if is_unwanted() or passed_s >= max(listen_s, START_S):
+        if is_lost() or passed_s >= max(listen_s, START_S):
             return True
         return passed_s >= listen_s and listening.analyser.first_ns("rap") is not None
 

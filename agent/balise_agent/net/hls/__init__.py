@@ -1,0 +1,1 @@
+"""Does a channel over HTTP come in time to be played?"""
