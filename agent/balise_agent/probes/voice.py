@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from balise_agent.contract import Record, skipped
+from balise_agent.contract import Record, failed, skipped
 from balise_agent.net.gateway import HOST_PATTERN
 from balise_agent.net.talk import LINGER_S
-from balise_agent.probes import voice_plan
+from balise_agent.probes import voice_left, voice_plan
 from balise_agent.probes.context import Context
+from balise_agent.probes.voice_left import Left
 from balise_agent.probes.voice_numbers import NUMBER_ALLOWED, NUMBER_PATTERN, refusal_reason
 from balise_agent.probes.voice_plan import Kept
 from balise_agent.probes.voice_session import Called, Session, Target
@@ -111,6 +112,7 @@ async def run(settings: VoiceSettings, context: Context) -> list[Record]:
         await round_.measure_account(account)
     for path in settings.paths:
         await round_.measure_path(path)
+    round_.forget()
     return round_.records
 
 
@@ -164,6 +166,13 @@ class _Round:
         self._kept, over = voice_plan.today(kept, context.wall_s())
         self.records: list[Record] = [] if over is None else [self._day(over)]
         self._keep(self._kept)
+        self._left_path = None if self._path is None else self._path.with_name(voice_left.FILE)
+        self._left = None if self._left_path is None else voice_left.load(self._left_path)
+        if self._left is not None:
+            outcome = failed("interrupted")
+            self._put(
+                self._left.measurement, self._left.target, Called(outcome=outcome, fields={"fail_class": "local"})
+            )
 
     async def measure_account(self, account: VoiceAccount) -> None:
         """OPTIONS; where due, REGISTER and the calls of its numbers."""
@@ -175,20 +184,37 @@ class _Round:
         calls = [n for n in numbers if self._due(f"{account.label}.{n.label}", self._settings.call_every_s)]
         async with self._session(account_target(account)) as session:
             self._put("voip_signal", f"{account.label}.options", await session.options())
+            await self._hang_up(session, account.label)
             if due or calls:
                 self._put("voip_signal", f"{account.label}.register", await session.register())
             for called in calls:
-                await self._call(session, "voip_call", called.label, called.number, reflector=False)
+                left = Left(measurement="voip_call", target=called.label, peer=account.label)
+                await self._call(session, left, called.number, reflector=False)
 
     async def measure_path(self, path: VoicePath) -> None:
         """OPTIONS; where due, a call."""
         due = self._due(f"{path.label}.path", self._settings.path_every_s)
         async with self._session(path_target(path, self._settings.token)) as session:
             self._put("voip_signal", f"{path.label}.options", await session.options())
+            await self._hang_up(session, path.label)
             if due:
-                await self._call(session, "voip_path", path.label, REFLECTOR, reflector=True)
+                left = Left(measurement="voip_path", target=path.label, peer=path.label)
+                await self._call(session, left, REFLECTOR, reflector=True)
 
-    async def _call(self, session: Session, measurement: str, label: str, number_: str, *, reflector: bool) -> None:
+    def forget(self) -> None:
+        """What a killed agent left has been told, and was hung up if its peer is still there."""
+        if self._left is not None:
+            self._leave(None)
+
+    async def _hang_up(self, session: Session, label: str) -> None:
+        """What a killed agent left there. Once: whoever does not answer now ends it himself, for nobody speaks."""
+        left = self._left
+        if left is not None and left.peer == label and left.invite is not None and left.answer is not None:
+            over = await session.hang_up(left.invite, left.answer)
+            log.log(logging.INFO if over else logging.WARNING, "call_left", extra={"over": over})
+
+    async def _call(self, session: Session, left: Left, number_: str, *, reflector: bool) -> None:
+        measurement, label = left.measurement, left.target
         reason = None if reflector else refusal_reason(number_, (n.number for n in self._settings.numbers))
         if reason is not None:
             self._put(measurement, label, Called(outcome=skipped(reason), fields={}))
@@ -201,7 +227,16 @@ class _Round:
         if not self._counted:
             self._put(measurement, label, Called(outcome=skipped("calls_not_counted"), fields={}))
             return
-        called = await session.call(number_, self._settings.talk_s, reflector=reflector)
+        self._leave(left)
+        try:
+            called = await session.call(
+                number_,
+                self._settings.talk_s,
+                reflector=reflector,
+                on_answer=lambda *two: self._leave(left.answered(*two)),
+            )
+        finally:
+            self._leave(None)
         self._put(measurement, label, Called(outcome=called.outcome, fields={**called.fields, **gate.fields}))
 
     async def _gate(self, session: Session) -> _Gate:
@@ -232,6 +267,17 @@ class _Round:
             except OSError as exc:
                 self._counted = False
                 log.warning("voice_not_kept", extra={"path": str(self._path), "why": exc.strerror})
+
+    def _leave(self, left: Left | None) -> None:
+        """On disk, for who comes after a kill; None: there is no call any more."""
+        self._left = left
+        try:
+            if self._left_path is not None and left is None:
+                self._left_path.unlink(missing_ok=True)
+            elif self._left_path is not None and left is not None:
+                voice_left.save(self._left_path, left)
+        except OSError as exc:
+            log.warning("voice_not_kept", extra={"path": str(self._left_path), "why": exc.strerror})
 
     def _session(self, target: Target) -> Session:
         return Session(

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from balise_agent.contract import OK, Outcome, Value, failed
-from balise_agent.net import srv, talk, voice_figures
+from balise_agent.net import link, srv, talk, voice_figures
 from balise_agent.net.datagram import send_reason
 from balise_agent.net.gateway import addresses_of
 from balise_agent.net.resolve import Address, literal
@@ -124,9 +124,13 @@ class Session:
         more = {"register_expires_s": expires_s} if self._registered and expires_s is not None else {}
         return Called(outcome=called.outcome, fields={**called.fields, **more})
 
-    async def call(self, user: str, seconds: float, *, reflector: bool) -> Called:
+    async def hang_up(self, invite: Request, answer: Response) -> bool:
+        """Ends a call that a killed agent left; whether it is over."""
+        return self._agent is not None and await sip_call.hang_up(self._agent, invite, answer)
+
+    async def call(self, user: str, seconds: float, *, reflector: bool, on_answer: sip_call.Answered) -> Called:
         """One call and its voice."""
-        agent = self._agent
+        agent, carriers = self._agent, link.carrier_changes()
         if agent is None:
             return Called(outcome=failed(self._reason), fields={"setup_ok": False, "fail_class": "network"})
         try:
@@ -142,7 +146,9 @@ class Session:
                 offer=speaking.offer,
                 headers=self._token(),
             )
-            called = await sip_call.call(agent, asked, speaking.talk)
+            called = await sip_call.call(agent, asked, speaking.talk, on_answer)
+        if link.was_cut(carriers, link.carrier_changes()):
+            return Called(outcome=failed("link_down"), fields=self._common(called.invite) | {"fail_class": "local"})
         return self._judged(called, speaking.told, reflector=reflector)
 
     def stream_of(self, media: sdp.Media, offer: sdp.Media, seconds: float) -> talk.Line | None:

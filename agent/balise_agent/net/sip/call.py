@@ -52,7 +52,13 @@ Talk = Callable[[sdp.Media, asyncio.Event], Awaitable[None]]
 """Exchanges voice with the described peer until it is done or the event says that the peer has hung up."""
 
 
-async def call(agent: UserAgent, asked: Asked, talk: Talk) -> Called:
+Answered = Callable[[Request, Response], None]
+"""Takes the two messages that make a dialog, before the second is acknowledged."""
+
+
+async def call(
+    agent: UserAgent, asked: Asked, talk: Talk, on_answer: Answered = lambda _invite, _answer: None
+) -> Called:
     """One call, from INVITE to BYE."""
     body = sdp.encode(asked.offer, agent.rng.randrange(1, 2**31))
     own = (("Contact", agent.contact(asked.user)), ("Allow", "INVITE, ACK, BYE, CANCEL, OPTIONS"))
@@ -70,7 +76,17 @@ async def call(agent: UserAgent, asked: Asked, talk: Talk) -> Called:
         if established is not None:
             await established.end()
         return Called(invite=replace(invite, response=None), reason=invite.reason)
-    return Called(invite=invite, reason="bad_sip") if established is None else await established.run(talk, response)
+    if established is None:
+        return Called(invite=invite, reason="bad_sip")
+    on_answer(invite.request, response)
+    return await established.run(talk, response)
+
+
+async def hang_up(agent: UserAgent, invite: Request, answer: Response) -> bool:
+    """Ends a call of another life of this program; whether the far end said that it is over."""
+    left = _established(agent, Exchange(request=invite), answer)
+    told = None if left is None else await left.bye()
+    return told is not None and (200 <= told.code < 300 or told.code == 481)  # 481: it knew already
 
 
 class _Established:
@@ -110,6 +126,11 @@ class _Established:
         """ACK and BYE of a call that nobody wants any more."""
         await self._acknowledge()
         await self._bye()
+
+    async def bye(self) -> Response | None:
+        """BYE of one that was acknowledged long ago."""
+        self._to = await _address(self._routed, self._agent)
+        return (await self._bye()).response
 
     async def _acknowledge(self) -> None:
         self._to = await _address(self._routed, self._agent)
