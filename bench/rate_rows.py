@@ -181,17 +181,18 @@ def _loaded(found: Sequence[Run]) -> Iterator[Row]:
 
 def _udp(found: Sequence[Run]) -> Iterator[Row]:
     sound = [run for run in found if run["limited_by"] not in OVERLOADED and run["outcome"] == "ok"]
-    off = tuple(abs(run["down_ratio"] - 1) * 100 for run in sound) or (float("nan"),)
-    points = [abs(run["loss_ratio"] - run["relay_lost_ratio"]) * 100 for run in sound]
-    yield Row(
-        work="UDP burst, 10, 50, 300 Mbit/s, 1 % loss: rate, worst error",
-        unit="%",
-        figure=max(off),
-        goal="",
-        holds=None,
-        runs=off,
-        conditions="no congestion control; packets of 1,250 bytes; RTT x queue in ms: 40x200, 10x100, 10x20; oracle:"
-        " the relay's rate and what it says it lost",
-        beside=f"loss: {max(points, default=float('nan')):.2f} points off at most; {len(found) - len(sound)} of"
-        f" {len(found)} runs said themselves that a processor was the limit",
-    )
+    for way in ("down", "up"):
+        off = tuple(abs(run[f"{way}_ratio"] - 1) * 100 for run in sound) or (float("nan"),)
+        points = [abs(run[f"{way}_loss_ratio"] - run[f"{way}_relay_lost_ratio"]) * 100 for run in sound]
+        yield Row(
+            work=f"UDP burst {way}, 10, 50, 300 Mbit/s, 1 % loss: rate, worst error",
+            unit="%",
+            figure=max(off),
+            goal="",
+            holds=None,
+            runs=off,
+            conditions="no congestion control; packets of 1,250 bytes; RTT x queue in ms: 40x200, 10x100, 10x20;"
+            " oracle: the relay's rate and what it says it lost",
+            beside=f"loss: {max(points, default=float('nan')):.2f} points off at most; {len(found) - len(sound)} of"
+            f" {len(found)} runs said themselves that a processor was the limit, or failed",
+        )

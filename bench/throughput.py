@@ -26,6 +26,7 @@ from bench.relay.call import AT_ONCE, EVERY_S
 from bench.relay.line import HOME, Line, Way, line, why_not
 from bench.relay.peers import engine, iperf3, spec_of, target
 
+RATES_MBPS = (10, 50, 300, 800)
 GOAL = 0.005
 MORE_AT_10 = 2
 GOAL_SHORT_QUEUE = 0.02  # where the queue is shorter than the bandwidth-delay product
@@ -42,7 +43,7 @@ def ways(mbps: int, rtt_ms: float, queue_ms: float, loss: float = 0.0) -> tuple[
 
 def truth(runs: int) -> Iterator[Row]:
     """Rates, loss 0."""
-    for mbps, rtt_ms, queue_ms in product((10, 50, 300, 800), (1, 10, 40), (20, 200)):
+    for mbps, rtt_ms, queue_ms in product(RATES_MBPS, (1, 10, 40), (20, 200)):
         yield from _rates(mbps, rtt_ms, queue_ms, runs=runs + MORE_AT_10 if mbps == 10 and runs > 1 else runs)
 
 
@@ -104,19 +105,16 @@ def udp(runs: int) -> Iterator[Row]:
                 line(down, up, seed=run + 1) as there,
                 target(there, Path(folder)) as port,
             ):
-                told = engine(there, port, kind="udp_capacity", contract_down_bps=mbps * 1e6)
-            counted = there.counters["down"]
-            yield {
-                "case": "udp",
-                "mbps": mbps,
-                "rtt_ms": rtt_ms,
-                "queue_ms": queue_ms,
-                "outcome": told["outcome"],
-                "down_ratio": round(told.get("down_bps", 0) / (mbps * 1e6), 4),
-                "loss_ratio": told.get("loss_ratio"),
-                "relay_lost_ratio": round(counted["lost"] / max(1, counted["in"]), 5),
-                "limited_by": told.get("limited_by"),
-            }
+                told = engine(
+                    there, port, kind="udp_capacity", contract_down_bps=mbps * 1e6, contract_up_bps=mbps * 1e6
+                )
+            row: Row = {"case": "udp", "mbps": mbps, "rtt_ms": rtt_ms, "queue_ms": queue_ms}
+            row |= {"outcome": told["outcome"], "limited_by": told.get("limited_by")}
+            for way, counted in there.counters.items():
+                row[f"{way}_ratio"] = round(told.get(f"{way}_bps", 0) / (mbps * 1e6), 4)
+                row[f"{way}_loss_ratio"] = told.get("loss_ratio" if way == "down" else "up_loss_ratio")
+                row[f"{way}_relay_lost_ratio"] = round(counted["lost"] / max(1, counted["in"]), 5)
+            yield row
 
 
 def cost(runs: int) -> Iterator[Row]:

@@ -79,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     once.add_argument("--file", type=Path, metavar="F", help="tv: a transport stream, instead of a channel")
     once.add_argument("--shape", choices=("light", "full"), help="throughput: 1 + 3 s each way, or 3 + 10 s")
-    once.add_argument("--only", choices=("down", "up"), help="throughput, loaded: one way")
+    once.add_argument("--only", choices=("down", "up"), help="throughput, loaded, udp_capacity: one way")
     once.set_defaults(command=_once)
 
     listed = commands.add_parser("channels", help="read a channel list, M3U or TOML, and print it as channels.toml")
@@ -238,7 +238,7 @@ _QUICK: dict[str, tuple[str, dict[str, Any]]] = {
         {"target": "http://127.0.0.1:8080", "role": "any", "shape": None, "only": None, "loaded": False},
     ),
     "loaded": ("targets", {"target": "http://127.0.0.1:8080", "role": "any", "only": None}),
-    "udp_capacity": ("targets", {"target": "http://127.0.0.1:8080", "role": "any"}),
+    "udp_capacity": ("targets", {"target": "http://127.0.0.1:8080", "role": "any", "only": None}),
     "speedtest": ("targets", {"target": "http://127.0.0.1:8080", "role": "any", "only": None}),
 }
 

@@ -78,7 +78,7 @@ def why_not() -> str | None:
 def build(folder: Path) -> Path:
     """The relay as a program."""
     program = folder / "relay"
-    subprocess.run(["cc", "-O2", "-Wall", "-Wextra", "-Werror", "-o", program, _SOURCE], check=True)
+    subprocess.run(["cc", "-O2", "-pthread", "-Wall", "-Wextra", "-Werror", "-o", program, _SOURCE], check=True)
     return program
 
 

@@ -30,6 +30,7 @@ from balise_agent.net.throughput.window import (
     Sample,
     count,
     idle_share,
+    on_the_link,
     shut_share,
     summarise,
 )
@@ -97,6 +98,17 @@ def test_segments_are_counted_and_the_last_mss_is_that_of_all() -> None:
 def test_where_the_kernel_merged_segments_bytes_are_counted() -> None:
     readings = [Reading(at_s=1, streams=(info(rcv_mss=65_483, data_segs_in=10, bytes_received=600_000),))]
     assert count(readings) == Counted(samples=(Sample(at_s=1, streams=(600_000,)),), counter="bytes", gap_ratio=0)
+
+
+def test_fewer_segments_than_the_bytes_need_were_merged_on_the_way_in() -> None:
+    """As a virtual machine's network card hands them over, or `relay.c` would if it wrote several at once."""
+    readings = [Reading(at_s=1, streams=(info(rcv_mss=1_448, data_segs_in=30, bytes_received=600_000),))]
+    assert count(readings) == Counted(samples=(Sample(at_s=1, streams=(600_000,)),), counter="bytes", gap_ratio=0)
+
+
+def test_what_is_behind_an_open_loss_was_on_the_link_too() -> None:
+    assert on_the_link(info(rcv_mss=1_448, data_segs_in=10, bytes_received=1_448), 66) == 10 * (1_448 + 66)
+    assert on_the_link(info(rcv_mss=65_483, data_segs_in=1, bytes_received=70_000), 66) == 70_066
 
 
 def test_nothing_read_is_nothing_counted() -> None:

@@ -84,8 +84,8 @@ LOADED = Measurement(
 
 UDP_CAPACITY = Measurement(
     name="udp_capacity",
-    meaning="Bits a second of IP packets that came down when more was sent than the line carries, and what a line that"
-    " is not full loses: it tells a slow line from a lossy one.",
+    meaning="Bits a second of IP packets that came when more was sent than the line carries, and what a line that is"
+    " not full loses: it tells a slow line from a lossy one.",
     target="as throughput",
     source="RFC 9097 (its idea; the search is ours); docs/probes/udp_capacity.md",
     retention="raw_90d",
@@ -94,10 +94,18 @@ UDP_CAPACITY = Measurement(
         ROLE,
         field("down_bps", "int", "bit/s", "IP bits received while more was sent, down; absent: it was never full"),
         field("driven_bps", "int", "bit/s", "IP bits that the target was asked to send meanwhile"),
-        field("probed_bps", "int", "bit/s", "IP bits at which loss was counted: 90 % of what the line carried"),
+        field("probed_bps", "int", "bit/s", "IP bits at which loss was counted: 90 % of what the line carried, down"),
         field("loss_ratio", "float", "1", "packets lost at 90 % / packets sent then, down"),
         field("packets", "int", "1", "packets sent at 90 %, of which loss_ratio is"),
         field("reordered", "int", "1", "of these, arrived behind a later one"),
+        field(
+            "up_bps", "int", "bit/s", "IP bits received by the target while more was sent; absent: it was never full"
+        ),
+        field("up_driven_bps", "int", "bit/s", "IP bits that the probe sent meanwhile"),
+        field("up_probed_bps", "int", "bit/s", "IP bits at which loss was counted: 90 % of what the line carried, up"),
+        field("up_loss_ratio", "float", "1", "packets lost at 90 % / packets sent then, up"),
+        field("up_packets", "int", "1", "packets sent at 90 %, of which up_loss_ratio is"),
+        field("up_reordered", "int", "1", "of these, arrived behind a later one"),
         field("limited_by", "str", "", "none, wifi, lan, probe_cpu or server"),
         field("validity", "str", "", "as throughput"),
         _RETRYAFTER,

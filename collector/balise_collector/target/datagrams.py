@@ -52,6 +52,19 @@ def answer(sock: socket.socket, to: Datagram, data: bytes) -> None:
         sock.sendmsg([data], to.asked_at, 0, to.source)
 
 
+def asked_address(sock: socket.socket, arrival: Datagram) -> tuple[Any, ...]:
+    """Which of this socket's addresses it was sent to, as the socket's family has it."""
+    host, port, *more = sock.getsockname()
+    for level, _, payload in arrival.asked_at:
+        if level == socket.IPPROTO_IP:
+            host = socket.inet_ntop(socket.AF_INET, payload[4:8])
+        else:
+            host = socket.inet_ntop(socket.AF_INET6, payload[:16])
+    if sock.family == socket.AF_INET:
+        return host, port
+    return host if ":" in host else f"::ffff:{host}", port, 0, arrival.source[3] if more else 0
+
+
 def ask_for_ancillary(sock: socket.socket) -> None:
     """With each datagram: when it came, with which TTL, and to which of our addresses: its answer leaves from there."""
     sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)

@@ -1,35 +1,24 @@
 """How many IP bits a second does the line carry when more is sent, and what does it lose when it is not full?
 
-TCP makes one figure of both; a burst of UDP tells "slow" from "lossy". The target sends at the rate that it is asked
-for: doubled until more comes no more, then held 15 % above what came, then 10 % below.
+TCP makes one figure of both; a burst of UDP tells "slow" from "lossy". Down the target sends, up the probe: at a rate
+that is doubled until more comes no more, then held 15 % above what came, then 10 % below.
 
-Rule 1: what the probe itself could not take, or the target not send, is nobody's loss: `limited_by` says so.
+Rule 1: what the probe itself could not take or send, or the target, is nobody's loss: `limited_by` says so.
 """
 
 from __future__ import annotations
 
-import contextlib
-import socket
-import struct
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from balise_agent.contract import failed
-from balise_agent.net.throughput.burst import (
-    ASK_EVERY_S,
-    COOKIE,
-    DATA_BYTES,
-    HEADERS,
-    HELLO,
-    PACE,
-    Control,
-    decode_control,
-    encode_control,
-    read_head,
-)
+from balise_agent.net.throughput import driven
+from balise_agent.net.throughput.burst import Seen
 from balise_agent.net.throughput.dialogue import TroubleError
-from balise_agent.net.throughput.limits import VALIDITY, Evidence, limited_by
+from balise_agent.net.throughput.driven import Driven
+from balise_agent.net.throughput.limits import VALIDITY, Evidence, limited_by, worst
 from balise_agent.net.throughput.machine import machine_share, moment, process_share
 from balise_agent.net.throughput.session import Session
 
@@ -42,84 +31,74 @@ DRIVE, HELD_S, WINDOW_S = 1.15, 0.4, 0.8  # of what came; until the queue is ful
 DRIVES, MORE = 4, 1.5  # where the line was not full yet: so often more, by so much
 EMPTY, EMPTY_S = 0.5, 0.4  # lets 200 ms of queue run out
 PROBE, PROBE_SKIP_S, PROBE_S = 0.9, 0.1, 1.0  # of what the line carries: a line that is not full
-HELLO_S, HELLO_EVERY_S = 3.0, 0.2
-TURN_S = 0.001
-LOST_HERE = 0.001  # of the packets: dropped by the probe's own socket
+LOST_HERE = 0.001  # of the packets: dropped by a socket
+SAID_EVERY_S = 0.05
 
-_SO_RXQ_OVFL, _UDP_GRO, _SOL_UDP = 40, 104, 17
-_RECEIVE_BYTES = 4 << 20
-_DATAGRAM_BYTES, _ANCILLARY_BYTES = 65_536, 256
-_AT_ONCE = 256
-_DROPS = struct.Struct("@I")
+Fields = dict[str, int | float | str]
 
-Turn = Callable[[str, float, int], None]
+_WAYS: dict[str, Callable[[Session], AbstractContextManager[Driven]]] = {"down": driven.down, "up": driven.up}
+_PREFIX = {"down": "", "up": "up_"}
 
 
 @dataclass(slots=True, kw_only=True)
-class Count:
-    """What came of one step. ``late``: behind a packet that was sent after it."""
+class Search:
+    """One burst, one way. Rates are of IP packets."""
 
-    first_s: float
-    first: int
-    last: int
-    packets: int = 0
-    late: int = 0
+    burst: Driven
+    most_bps: float
+    said: Callable[[float, int], None]
+    step: int = 0
+    rate_bps: float = 0.0
+    _begun_s: float = field(default_factory=time.monotonic)
+    _said_s: float = 0.0
 
-    def seen(self, sequence: int) -> None:
-        """One more packet."""
-        self.packets += 1
-        if sequence < self.last:
-            self.late += 1
-        self.first, self.last = min(self.first, sequence), max(self.last, sequence)
+    def at(self, rate_bps: float) -> None:
+        """From now on so much."""
+        self.step, self.rate_bps = self.step + 1, min(rate_bps, self.most_bps)
+        self.burst.at(self.step, self.rate_bps)
 
-    @property
-    def sent(self) -> int:
-        """What the target sent between the first and the last that came."""
-        return self.last - self.first + 1
+    def for_s(self, seconds: float) -> float:
+        """Goes on for so long; bits a second that came, of whatever step."""
+        before = self.burst.seen()
+        self._until(lambda: False, seconds)
+        return self._bps(before, self.burst.seen())
 
+    def stepped(self) -> Seen:
+        """Goes on until the step that was asked for has come; what had come of it."""
+        self._until(lambda: self.burst.seen().step >= self.step, NOTHING_S)
+        seen = self.burst.seen()
+        if seen.step < self.step:
+            raise TroubleError(failed("no_answer"))
+        return seen
 
-@dataclass(slots=True)
-class Meter:
-    """Packets of the burst on one socket, by step."""
+    def search(self, start_bps: float) -> float:
+        """Bits a second that came when more made no more come, or at the most that may be asked for."""
+        end_s, before = time.monotonic() + SEARCH_S, None
+        self.at(start_bps)
+        while True:
+            seen = self.stepped()
+            self._until(lambda: False, STEP_S)
+            got = self._bps(seen, self.burst.seen(), of_step=True)
+            if is_full(self.rate_bps, got, before) or self.rate_bps >= self.most_bps or time.monotonic() > end_s:
+                return got
+            before = (self.rate_bps, got)
+            self.at(2 * self.rate_bps)
 
-    sock: socket.socket
-    monotonic: Callable[[], float] = time.monotonic
-    packets: int = 0
-    skipped: int = 0
-    dropped: int = 0
-    cookie: bytes | None = None
-    steps: dict[int, Count] = field(default_factory=dict)
+    def _bps(self, before: Seen, after: Seen, *, of_step: bool = False) -> float:
+        came = after.packets - before.packets if of_step else after.all - before.all
+        span_s = after.at_s - before.at_s
+        if span_s <= 0:  # nobody says any more what comes
+            raise TroubleError(failed("no_answer"))
+        return came * self.burst.packet_bits / span_s
 
-    def take(self) -> None:
-        """What has come, some at a time: the target is to be asked meanwhile."""
-        for _ in range(_AT_ONCE):
-            try:
-                data, ancillary, _, _ = self.sock.recvmsg(_DATAGRAM_BYTES, _ANCILLARY_BYTES)
-            except BlockingIOError:
-                return
-            except OSError:
-                continue  # an ICMP error of an earlier packet: whether anything comes is seen by itself
-            for level, kind, value in ancillary:
-                if (level, kind) == (socket.SOL_SOCKET, _SO_RXQ_OVFL):
-                    self.dropped = int(_DROPS.unpack_from(value)[0])
-            self._packets(data)
-
-    def _packets(self, data: bytes) -> None:
-        control = decode_control(data)
-        if control is not None and control.kind == COOKIE:
-            self.cookie = control.cookie
-        now_s = self.monotonic()
-        for at in range(0, len(data), DATA_BYTES):  # several at once, as the kernel merged them
-            head = read_head(data, at)
-            if head is None:
-                return
-            step, sequence, skipped = head
-            count = self.steps.get(step)
-            if count is None:
-                count = self.steps[step] = Count(first_s=now_s, first=sequence, last=sequence)
-            count.seen(sequence)
-            self.packets += 1
-            self.skipped = max(self.skipped, skipped)
+    def _until(self, over: Callable[[], bool], most_s: float) -> None:
+        end_s = time.monotonic() + most_s
+        while not over() and (now_s := time.monotonic()) < end_s:
+            self.burst.turn()
+            if now_s - self._said_s >= SAID_EVERY_S:
+                self._said_s = now_s
+                self.said(now_s - self._begun_s, self.burst.seen().all * self.burst.packet_bits // 8)
+            time.sleep(driven.TURN_S)
 
 
 def is_full(rate: float, got: float, before: tuple[float, float] | None) -> bool:
@@ -132,107 +111,31 @@ def is_full(rate: float, got: float, before: tuple[float, float] | None) -> bool
     return got / max(1.0, before[1]) < (1 + rate / before[0]) / 2
 
 
-@dataclass(slots=True, kw_only=True)
-class Burst:
-    """One burst under a lease. Rates are of IP packets."""
-
-    session: Session
-    sock: socket.socket
-    address: tuple[object, ...]
-    meter: Meter
-    most_bps: float
-    packet_bits: int
-    step: int = 0
-    rate_bps: float = 0.0
-    _asked_s: float = 0.0
-    _begun_s: float = field(default_factory=time.monotonic)
-
-    def hello(self) -> None:
-        """Until the target has answered."""
-        end_s = time.monotonic() + HELLO_S
-        while self.meter.cookie is None:
-            if time.monotonic() >= end_s:
-                raise TroubleError(failed("no_answer"))
-            self._send(Control(kind=HELLO, lease=self.session.lease.id))
-            self._until(lambda: self.meter.cookie is not None, HELLO_EVERY_S)
-
-    def at(self, rate_bps: float) -> None:
-        """From now on so much."""
-        self.step, self.rate_bps, self._asked_s = self.step + 1, min(rate_bps, self.most_bps), 0.0
-
-    def for_s(self, seconds: float) -> float:
-        """Goes on for so long; bits a second that came, of whatever step."""
-        before, start_s = self.meter.packets, time.monotonic()
-        self._until(lambda: False, seconds)
-        return (self.meter.packets - before) * self.packet_bits / (time.monotonic() - start_s)
-
-    def stepped(self) -> Count:
-        """Goes on until the step that was asked for has come."""
-        self._until(lambda: self.step in self.meter.steps, NOTHING_S)
-        if self.step not in self.meter.steps:
-            raise TroubleError(failed("no_answer"))
-        return self.meter.steps[self.step]
-
-    def search(self, start_bps: float) -> float:
-        """Bits a second that came when more made no more come, or at the most that may be asked for."""
-        end_s, before = time.monotonic() + SEARCH_S, None
-        self.at(start_bps)
-        while True:
-            count = self.stepped()
-            seen, since_s = count.packets, time.monotonic()
-            self._until(lambda: False, STEP_S)
-            got = (count.packets - seen) * self.packet_bits / (time.monotonic() - since_s)
-            if is_full(self.rate_bps, got, before) or self.rate_bps >= self.most_bps or time.monotonic() > end_s:
-                return got
-            before = (self.rate_bps, got)
-            self.at(2 * self.rate_bps)
-
-    def stop(self) -> None:
-        """No more of it; if this is lost, silence says it too."""
-        self.at(0)
-        self._turn()
-
-    def _until(self, over: Callable[[], bool], most_s: float) -> None:
-        end_s = time.monotonic() + most_s
-        while not over() and time.monotonic() < end_s:
-            self._turn()
-            time.sleep(TURN_S)
-
-    def _turn(self) -> None:
-        now_s = time.monotonic()
-        if self.meter.cookie is not None and self.step and now_s - self._asked_s >= ASK_EVERY_S:
-            self._asked_s = now_s
-            lease, cookie = self.session.lease.id, self.meter.cookie
-            rate = round(self.rate_bps)
-            self._send(Control(kind=PACE, lease=lease, cookie=cookie, step=self.step, rate_bps=rate))
-            self.session.say("udp", now_s - self._begun_s, self.meter.packets * self.packet_bits // 8)
-        self.meter.take()
-
-    def _send(self, control: Control) -> None:
-        with contextlib.suppress(OSError):  # a full queue of the probe's own; it is asked again
-            self.sock.sendto(encode_control(control), self.address)
+def capacity(session: Session, contract: tuple[float | None, float | None], only: str) -> Fields:
+    """Fields of a `udp_capacity` record; ``contract``: down and up."""
+    fields: Fields = {}
+    words = []
+    for direction, contract_bps in zip(_WAYS, contract, strict=True):
+        if only in ("both", direction):
+            found, word = _one_way(session, direction, contract_bps)
+            fields |= {f"{_PREFIX[direction]}{name}": value for name, value in found.items() if name != "bps"}
+            fields |= {f"{direction}_bps": value for name, value in found.items() if name == "bps"}
+            words.append(word)
+    return fields | {"limited_by": worst(words), "validity": VALIDITY[worst(words)]}
 
 
-def capacity(session: Session, contract_bps: float | None) -> dict[str, int | float | str]:
-    """Fields of a `udp_capacity` record."""
+def _one_way(session: Session, direction: str, contract_bps: float | None) -> tuple[Fields, str]:
+    """What was measured, and what held it back."""
     most_bps = UNKNOWN_MOST_BPS if contract_bps is None else MOST_SHARE * contract_bps
     start_bps = START_BPS if contract_bps is None else START_SHARE * contract_bps
-    with _open(session) as sock:
-        burst = Burst(
-            session=session,
-            sock=sock,
-            address=(session.peer.address[0], session.lease.udp_port, *session.peer.address[2:]),
-            meter=Meter(sock),
-            most_bps=most_bps,
-            packet_bits=8 * (DATA_BYTES + HEADERS[session.af]),
+    with _WAYS[direction](session) as burst:
+        search = Search(
+            burst=burst, most_bps=most_bps, said=lambda since_s, moved: session.say(f"udp {direction}", since_s, moved)
         )
-        burst.hello()
         before = moment(session.link)
-        try:
-            fields = _measured(burst, start_bps)
-        finally:
-            burst.stop()
-        after, meter = moment(session.link), burst.meter
+        fields = measured(search, start_bps)
+        after = moment(session.link)
+        here, there = _held_back(burst)
     seen = Evidence(
         bps=0,
         contract_bps=contract_bps,
@@ -240,61 +143,51 @@ def capacity(session: Session, contract_bps: float | None) -> dict[str, int | fl
         link_bps=None if session.link is None else session.link.bps,
         process_cpu=process_share(before, after),
         machine_cpu=machine_share(before, after),
-        ran_dry=1.0 if meter.dropped > LOST_HERE * max(1, meter.packets) else 0.0,
-        server_late=meter.skipped / max(1, meter.packets + meter.skipped),
+        ran_dry=here,
+        server_late=there,
     )
-    word = limited_by(seen)
-    return fields | {"limited_by": word, "validity": VALIDITY[word]}
+    return fields, limited_by(seen)
 
 
-def _measured(burst: Burst, start_bps: float) -> dict[str, int | float | str]:
-    fields: dict[str, int | float | str] = {}
-    carried_bps, was_full = _driven(burst, DRIVE * burst.search(start_bps))
-    fields["driven_bps"] = round(burst.rate_bps)
+def _held_back(burst: Driven) -> tuple[float, float]:
+    """Here and there. A receiver that drops one packet in a thousand is late; a sender only with one in ten."""
+    shares = [burst.late_here, burst.late_there]
+    receiver = 0 if burst.direction == "down" else 1
+    shares[receiver] = 1.0 if shares[receiver] > LOST_HERE else 0.0
+    return shares[0], shares[1]
+
+
+def measured(search: Search, start_bps: float) -> Fields:
+    """What the line carries, and what it loses."""
+    fields: Fields = {}
+    carried_bps, was_full = _filled(search, DRIVE * search.search(start_bps))
+    fields["driven_bps"] = round(search.rate_bps)
     if was_full:
-        fields["down_bps"] = round(carried_bps)
-    burst.at(EMPTY * carried_bps)
-    burst.for_s(EMPTY_S)
-    burst.at(PROBE * carried_bps)
-    burst.stepped()
-    burst.for_s(PROBE_SKIP_S)
-    count = burst.meter.steps[burst.step] = _anew(burst.meter.steps[burst.step])
-    burst.for_s(PROBE_S)
-    if count.packets == 0:
+        fields["bps"] = round(carried_bps)
+    search.at(EMPTY * carried_bps)
+    search.for_s(EMPTY_S)
+    search.at(PROBE * carried_bps)
+    search.stepped()
+    search.for_s(PROBE_SKIP_S)
+    before = search.burst.seen()
+    search.for_s(PROBE_S)
+    after = search.burst.seen()
+    sent, came = after.highest - before.highest, after.packets - before.packets
+    if came == 0:
         raise TroubleError(failed("stalled"))
-    lost = max(0, count.sent - count.packets)
-    fields |= {"probed_bps": round(burst.rate_bps), "loss_ratio": round(lost / count.sent, 6)}
-    return fields | {"packets": count.sent, "reordered": count.late}
+    fields |= {"probed_bps": round(search.rate_bps), "loss_ratio": round(max(0, sent - came) / max(1, sent), 6)}
+    return fields | {"packets": sent, "reordered": after.late - before.late}
 
 
-def _driven(burst: Burst, rate_bps: float) -> tuple[float, bool]:
+def _filled(search: Search, rate_bps: float) -> tuple[float, bool]:
     """Bits a second that came, and whether the line was full: a search that a late process misled is made up for."""
     for _ in range(DRIVES):
-        burst.at(rate_bps)
-        burst.stepped()
-        burst.for_s(HELD_S)
-        carried_bps = burst.for_s(WINDOW_S)
-        was_full = carried_bps < (1 + 1 / DRIVE) / 2 * burst.rate_bps
-        if was_full or burst.rate_bps >= burst.most_bps:
+        search.at(rate_bps)
+        search.stepped()
+        search.for_s(HELD_S)
+        carried_bps = search.for_s(WINDOW_S)
+        was_full = carried_bps < (1 + 1 / DRIVE) / 2 * search.rate_bps
+        if was_full or search.rate_bps >= search.most_bps:
             break
-        rate_bps = MORE * burst.rate_bps
+        rate_bps = MORE * search.rate_bps
     return carried_bps, was_full
-
-
-def _anew(count: Count) -> Count:
-    """Counts what is sent from now on."""
-    return Count(first_s=count.first_s, first=count.last + 1, last=count.last)
-
-
-def _open(session: Session) -> socket.socket:
-    sock = socket.socket(session.peer.family, socket.SOCK_DGRAM)
-    try:
-        sock.setblocking(False)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BYTES)
-        sock.setsockopt(socket.SOL_SOCKET, _SO_RXQ_OVFL, 1)
-        with contextlib.suppress(OSError):  # Linux before 5.0
-            sock.setsockopt(_SOL_UDP, _UDP_GRO, 1)
-    except BaseException:
-        sock.close()
-        raise
-    return sock

@@ -102,7 +102,7 @@ def udp_capacity(spec: Spec, say: Say, shapes: Mapping[str, Shape], fields: Fiel
     """Fills the fields of a `udp_capacity` record."""
     with _leased(spec, "burst", say) as session:
         fields["role"] = _role(session, spec.role)
-        fields |= capacity(session, spec.contract_down_bps)
+        fields |= capacity(session, spec.contract, spec.only)
 
 
 def speedtest(spec: Spec, say: Say, shapes: Mapping[str, Shape], fields: Fields) -> None:  # noqa: ARG001 - it has its own

@@ -19,7 +19,7 @@ from balise_agent.net.throughput.limits import Evidence
 from balise_agent.net.throughput.machine import Link, Moment, link_of, machine_share, moment, process_share
 from balise_agent.net.throughput.shape import FILL_CC, FILL_S, MOST_BYTES, Shape
 from balise_agent.net.throughput.streams import DRAIN_S, Each, Payload, Receiver, Sender, nothing
-from balise_agent.net.throughput.window import Reading, Summary, count, idle_share, shut_share, summarise
+from balise_agent.net.throughput.window import Reading, Summary, count, idle_share, on_the_link, shut_share, summarise
 
 UPLOAD_MORE_S = 0.5  # the target's window begins with the first byte there, and ends before the last
 _IP_TCP_BYTES = {4: 66, 6: 86}  # headers of a segment with timestamps, Ethernet's too
@@ -104,7 +104,7 @@ def download(session: Session, shape: Shape, cc: str, each: Each = nothing, *, f
     report = _report(session, "down")
     if summary is None:
         raise TroubleError(failed("closed_early" if ended_early else "stalled"))
-    own = sum(i.bytes_received + i.data_segs_in * _IP_TCP_BYTES[session.af] for i in receiver.readings[-1].streams)
+    own = sum(on_the_link(info, _IP_TCP_BYTES[session.af]) for info in receiver.readings[-1].streams)
     flow = _flow(session, summary, report.sent, (before, after), own)
     evidence = replace(
         flow.evidence,
