@@ -50,13 +50,14 @@ collector.cli collector.commands collector.demo | contract collector | *
 collector.headend |  | *
 collector.demo.exchange | contract collector agent.net.sip | *
 collector.serve collector.children collector.metrics collector.status | contract collector | *
-collector.placement | contract | *
+collector.placement collector.erased | contract | *
 collector.wire | contract | *
-collector.journal | contract collector.placement collector.journal_rows collector.journal_upkeep | *
+collector.journal | contract collector.placement collector.erased collector.journal_rows collector.journal_upkeep | *
 collector.journal_rows | contract collector.placement | *
-collector.journal_upkeep | contract collector.placement collector.journal_rows | *
+collector.journal_upkeep | contract collector.placement collector.erased collector.journal_rows | *
 collector.journal_salvage | contract collector.journal collector.journal_rows | *
-collector.ingest | contract collector.placement collector.wire collector.journal collector.journal_rows | *
+collector.ingest | contract collector.placement collector.erased collector.wire collector.journal \
+collector.journal_rows | *
 collector.intake collector.fast_lane collector.acks | contract collector.ingest | *
 collector.erasures |  | *
 collector.erasing | contract collector | *
@@ -66,7 +67,7 @@ collector.store | contract | *
 collector.stats | contract collector.judge collector.store | *
 collector.stats.sealing collector.stats.freezing collector.stats.__main__ | contract collector.stats collector.judge \
 collector.judging.plant collector.store collector.journal collector.journal_rows collector.consumers \
-collector.directory collector.wire | *
+collector.erasures collector.directory collector.wire | *
 collector.broker | contract | *
 collector.migrations |  | *
 collector.directory | contract collector.placement collector.migrations | *
@@ -74,7 +75,7 @@ collector.homes_csv | contract collector.directory | *
 collector.fleet | contract collector.directory collector.target.tokens | *
 collector.judge | contract collector.store | *
 collector.judging | contract collector.judge collector.store collector.journal collector.journal_rows \
-collector.consumers collector.erasures collector.wire collector.directory | *
+collector.consumers collector.erased collector.erasures collector.wire collector.directory | *
 collector.diagnosis | contract collector.judge | *
 collector.web | contract collector.diagnosis collector.judge collector.fleet collector.directory | *
 collector.report | contract collector.stats collector.directory | *

@@ -282,10 +282,13 @@ def jobs(journal: Journal, store: Store | None) -> list[Job]:
 
 def erase(journal: Journal, store: Store | None, erasures: Erasures) -> Mapping[str, object] | None:
     """Forgets the homes that somebody asked to be forgotten. The journal first: what is read from it afterwards has
-    nothing of the home, so that no consumer writes it again."""
+    nothing of the home, and it keeps nothing of it until all who had read before have let go of it."""
+    for one in erasures.forgotten():
+        journal.end_erasure(one.home, one.from_ms, one.to_ms, time.time_ns() // 1_000_000)
+        erasures.forgot(one.id, "journal")
     asked = erasures.waiting()
     for one in asked:
-        rows = journal.erase(one.home, one.from_ms, one.to_ms)
+        rows = journal.erase(one.home, one.from_ms, one.to_ms, one.stood)
         points = 0 if store is None else store.delete(one.home, one.from_ms, one.to_ms)
         erasures.done(one.id, Taken(rows=rows, points=points))
     return {"homes": len(asked)} if asked else None

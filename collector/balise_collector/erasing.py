@@ -8,6 +8,7 @@ Rule 2: what could not be erased is said, and may be asked for again.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -34,19 +35,22 @@ class NotErased(Exception):  # noqa: N818 - what it says
     """Why, in a line."""
 
 
-def erase_here(data: Path, home: str, span_ms: tuple[int, int], now_ms: int) -> Taken:
-    """In journal, store and the judge's memory: by `balise serve` where it runs, else here. NotErased: by nobody."""
+def erase_here(
+    data: Path, home: str, span_ms: tuple[int, int], now_ms: int, stood: Sequence[tuple[str, int, int]] = ()
+) -> Taken:
+    """In journal, store and the judge's memory: by `balise serve` where it runs, else here. ``stood``: probes that were
+    there, from when until when. NotErased: by nobody."""
     if not (data / "journal.db").exists():
         raise NotErased(f"{data / 'journal.db'}: no journal here; `balise serve` makes it")
     with closing(Erasures(data / "erasures.db")) as erasures:
-        number = erasures.ask(home, *span_ms, now_ms)
+        number = erasures.ask(home, *span_ms, now_ms, stood)
         until_s = time.monotonic() + WAIT_S
         while (taken := erasures.answer(number)) is None:
             if time.monotonic() > until_s:
                 raise NotErased("it was not done yet; it stays asked, and `balise serve` does it")
             if ask(data) is None:
-                _erase_alone(data, erasures)
                 _judge_alone(data, erasures, now_ms)
+                _erase_alone(data, erasures)
             time.sleep(_LOOK_S)
     return taken
 
@@ -68,6 +72,8 @@ def erase_influx(data: Path, home: str, span_ms: tuple[int, int], admin: Path | 
 
 def _erase_alone(data: Path, erasures: Erasures) -> None:
     """With nobody else at work; where somebody is after all, it is his."""
+    for one in erasures.waiting_for("stats"):  # whoever rolls hours up is a child of who serves
+        erasures.forgot(one.id, "stats")
     with suppress(StoreBusy), closing(Journal(data / "journal.db")) as journal:
         if not (data / "store").exists():
             erase(journal, None, erasures)

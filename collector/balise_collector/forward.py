@@ -50,6 +50,7 @@ SWITCH_S = 0.0005
 RETRY_S = (1.0, 8.0)  # with the 20 s that an answer is waited for, what is wrong now is known within 30 s
 _DETAIL = 400
 _PROBE = re.compile(r",probe=([^, ]+)")
+_HOME = re.compile(r",home=([^, ]+)")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -136,7 +137,7 @@ class Forwarder:
     def _write_down(self, done: _UnderWay) -> bool:
         """False: somebody moved the cursor meanwhile, and there it stays."""
         sent = done.sent.result()
-        refused = done.batch.refused + [(_probe(one.line), one) for one in sent.refused]
+        refused = done.batch.refused + [(_found(_PROBE, one.line), one) for one in sent.refused]
         if refused:
             self._keep(refused)
         self._state.count("too_old", sent.too_old)
@@ -174,7 +175,10 @@ class Forwarder:
     def _keep(self, refused: Sequence[tuple[str, Refused]]) -> None:
         now_ms = self._now_ms()
         with self._letters.transaction():
+            erased = self._letters.erased()
             for probe, one in refused:
+                if erased.names(_found(_HOME, one.line)):  # it was under way when its home was erased
+                    continue
                 payload = one.line.encode()
                 key = hashlib.sha256(payload).digest()[:16]
                 letter = DeadLetter(probe=probe, key=key, reason=REFUSED, detail=one.why[:_DETAIL], payload=payload)
@@ -245,8 +249,8 @@ def _deliver(post: Post, batch: Batch, bodies: Mapping[Retention, bytes]) -> Sen
     return all_sent
 
 
-def _probe(line: str) -> str:
-    found = _PROBE.search(line)
+def _found(tag: re.Pattern[str], line: str) -> str:
+    found = tag.search(line)
     return found[1] if found else ""
 
 

@@ -6,7 +6,8 @@ Rule 1: an ack says "committed". Nothing is acknowledged before the journal's tr
 Rule 2: the sender is the topic's; home, building and PON are the directory's, at the record's date.
 Rule 3: authentic but unreadable is a dead letter and an ack that says so; unknown or revoked is neither kept nor
 answered.
-Rule 4: nothing dated after a withdrawn consent is kept, not even as a dead letter's or orphan's body.
+Rule 4: nothing dated after a withdrawn consent, or of a time that was erased, is kept, not even as a dead letter's or
+orphan's body.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import NamedTuple
 from balise_agent import codec
 from balise_agent.contract import Ack, Answer, Body, Outcome, Presence, Record, Refusal, Value, parse_topic, token
 from balise_collector import wire
+from balise_collector.erased import Erased
 from balise_collector.journal import Journal
 from balise_collector.journal_rows import DeadLetter, Message
 from balise_collector.placement import Orphan, Place, Placement, Resolve, UnknownProbe, Withdrawn
@@ -71,8 +73,8 @@ class Ingest:
 
     def take(self, batch: Sequence[Incoming]) -> list[Reply]:
         """Commits a batch and says what to answer; sqlite3.OperationalError: nothing was kept, nothing is answered."""
-        turn = _Turn(now_ms=self._now_ms(), resolve=self.resolve)
         with self._journal.transaction():
+            turn = self._turn()
             for incoming in batch:
                 parsed = parse_topic(incoming.topic)
                 if parsed is None:
@@ -90,11 +92,14 @@ class Ingest:
     def replay(self, ids: Iterable[int]) -> Counter[str]:
         """Reads dead letters again, as after an upgrade: what can be read now is kept, and no letter any more."""
         outcomes: Counter[str] = Counter()
-        turn = _Turn(now_ms=self._now_ms(), resolve=self.resolve)
         for id_ in ids:
             with self._journal.transaction():
-                outcomes[self._replay_one(turn, id_)] += 1
+                outcomes[self._replay_one(self._turn(), id_)] += 1
         return outcomes
+
+    def _turn(self) -> _Turn:
+        """Within the transaction: what was erased before it stays away, what is erased after it is found in it."""
+        return _Turn(now_ms=self._now_ms(), resolve=unless_erased(self.resolve, self._journal.erased()))
 
     def _replay_one(self, turn: _Turn, id_: int) -> str:
         found = self._journal.dead_letter(id_)
@@ -213,6 +218,16 @@ class _Turn:
             numbers, refused = self.committed.get(key, ()), self.rejected.get(key, ())
             found.append(Reply(probe=key[0], ack=Ack(stream=key[1], ranges=ranges(numbers), rejected=tuple(refused))))
         return found
+
+
+def unless_erased(resolve: Resolve, erased: Erased) -> Resolve:
+    """The directory's answer, but of what was erased nothing is kept: it is as if the home had not agreed then."""
+
+    def resolved(probe: str, ts_ms: int) -> Placement:
+        place = resolve(probe, ts_ms)
+        return Withdrawn() if isinstance(place, Place) and erased.covers(place.home, ts_ms) else place
+
+    return resolved if erased else resolve
 
 
 def placed(resolve: Resolve, probe: str, decoded: wire.Decoded, now_ms: int) -> list[tuple[Placement, bytes]]:

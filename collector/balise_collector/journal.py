@@ -9,6 +9,8 @@ duplicate is known also when its row was pruned or its body erased.
 Rule 3: each row carries a checksum; a row that does not match is reported and never handed to a consumer.
 Rule 4: a consumer's cursor moves after its own state is durable, or in the same transaction; rows above any cursor are
 not pruned.
+Rule 5: what was erased does not come back: ingest asks `erased` in the transaction that keeps a message, and `derive`
+keeps nothing of a home while it is being erased.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from balise_agent.contract import chain_next, chain_start, token
 from balise_agent.durable_file import make_folder
 from balise_agent.sqlite_file import TEXT, make
 from balise_collector import journal_upkeep
+from balise_collector.erased import Erased, Span
 from balise_collector.journal_rows import SCHEMA, DeadLetter, DerivedEntry, Entry, Message, checksum
 from balise_collector.placement import Place
 
@@ -61,6 +64,7 @@ class Journal:
         self._places: dict[Place, str] = {}
         self._known_places: dict[str, Place] = {}
         self._damaged: dict[str, set[int]] = {"journal": set(), "derived": set()}
+        self._erased: Erased | None = None
 
     def close(self) -> None:
         """Closes the file; nothing is lost without it."""
@@ -70,6 +74,7 @@ class Journal:
     def transaction(self) -> Iterator[None]:
         """One commit, one sync. What is remembered of streams goes back with it."""
         self._db.execute("BEGIN IMMEDIATE")
+        self._erased = None  # another process may have erased meanwhile
         try:
             yield
             self._db.execute("COMMIT")
@@ -126,7 +131,10 @@ class Journal:
         return True
 
     def derive(self, measurement: str, tags: Mapping[str, str], ts_ms: int, fields: Mapping[str, Any]) -> None:
-        """Appends what a consumer concluded, in the transaction that moves its cursor."""
+        """Appends what a consumer concluded, in the transaction that moves its cursor; nothing of a home that is just
+        being erased."""
+        if self.erased().is_going_on(tags.get("home", ""), ts_ms):
+            return
         values = (measurement, _text(dict(tags)), ts_ms, _text(dict(fields)))
         self._db.execute(
             "INSERT INTO derived(measurement, tags, ts_ms, fields, crc) VALUES (?, ?, ?, ?, ?)",
@@ -272,11 +280,26 @@ class Journal:
         journal_upkeep.remove_asides(self.path, now_ms - journal_upkeep.DEAD_LETTER_MS)
         return pruned
 
-    def erase(self, home: str, from_ms: int, to_ms: int) -> int:
-        """Takes what is kept of a home from one date up to another; says how many rows that changed."""
-        changed = journal_upkeep.erase(self._db, self.transaction, home, from_ms, to_ms)
+    def erased(self) -> Erased:
+        """Of which homes and dates nothing is kept; within a transaction it is looked up once."""
+        if self._erased is None or not self._db.in_transaction:
+            rows = self._db.execute("SELECT whose, from_ms, to_ms, is_open FROM erased")
+            self._erased = Erased(
+                (whose, Span(from_ms, to_ms, bool(is_open))) for whose, from_ms, to_ms, is_open in rows
+            )
+        return self._erased
+
+    def erase(self, home: str, from_ms: int, to_ms: int, stood: Sequence[tuple[str, int, int]] = ()) -> int:
+        """Takes what is kept of a home from one date up to another; says how many rows that changed. ``stood``: which
+        probes were there, from when until when: what they sent and nobody could place is the home's too."""
+        changed = journal_upkeep.erase(self._db, self.transaction, home, (from_ms, to_ms), stood)
         journal_upkeep.remove_asides(self.path, 2**63)
         return changed
+
+    def end_erasure(self, home: str, from_ms: int, to_ms: int, now_ms: int) -> None:
+        """Nobody has anything of it under way any more: what is dated later than now is kept again."""
+        with self.transaction():
+            journal_upkeep.end_erasure(self._db, home, (from_ms, to_ms), now_ms)
 
     def forget_lost(self) -> int:
         """Forgets messages whose rows a damage took, so that they are new when their probes send them again."""

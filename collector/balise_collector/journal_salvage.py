@@ -34,6 +34,7 @@ _COLUMNS = {
     "dead_letter": "probe, key, reason, detail, received_ms, payload, crc",
     "presence": "probe, online, since_ms, payload",
     "derived": "measurement, tags, ts_ms, fields, crc",
+    "erased": "whose, from_ms, to_ms, is_open",
 }
 
 

@@ -214,6 +214,7 @@ def test_what_was_erased_is_in_no_file_and_does_not_come_back(journal: Journal, 
     assert journal.erase("home0001", 0, NOW + 1) == 2
     files = b"".join(path.read_bytes() for path in tmp_path.iterdir())
     assert secret not in files
+    assert b"home0001" not in files
     assert b"about the home" not in files
     with pytest.raises(AssertionError, match="duplicate"):
         keep(journal, 1, stored=secret)
@@ -230,6 +231,62 @@ def test_an_erased_row_is_still_a_whole_row_to_a_salvage(journal: Journal, tmp_p
         assert again.counts()["journal_rows_lost"] == 0
         with pytest.raises(AssertionError, match="duplicate"):
             keep(again, 1)
+
+
+def test_what_was_erased_does_not_come_back_from_an_outbox_and_what_is_newer_is_kept(journal: Journal) -> None:
+    probe, ingest = Sender(), Ingest(journal, lambda _probe, _ts_ms: HOME, lambda: NOW)
+    journal.erase("home0001", 0, 2**43)
+    ingest.take([probe.sends(ts_ms=NOW)])  # while it is going on
+    journal.end_erasure("home0001", 0, 2**43, NOW)
+    replies = ingest.take([probe.sends(row(-5), row(0), ts_ms=NOW), probe.sends(ts_ms=NOW - DAY)])
+    assert [reply.ack.ranges for reply in replies] == [((2, 3),)]
+    ((left,), _) = journal.entries(0, 10)
+    assert [left.ts_ms + r.at for r in wire.records(left.body)] == [NOW]
+    assert ingest.counts == {"withdrawn": 2, "new": 1}
+
+
+def test_other_dates_of_an_erased_home_still_come(journal: Journal) -> None:
+    journal.erase("home0001", NOW - DAY, NOW)
+    journal.end_erasure("home0001", NOW - DAY, NOW, NOW + DAY)
+    probe, ingest = Sender(), Ingest(journal, lambda _probe, _ts_ms: HOME, lambda: NOW)
+    ingest.take([probe.sends(ts_ms=date) for date in (NOW - 2 * DAY, NOW - DAY, NOW)])
+    assert [entry.ts_ms for entry in journal.entries(0, 10)[0]] == [NOW - 2 * DAY, NOW]
+
+
+def test_nothing_is_concluded_of_a_home_while_it_is_erased(journal: Journal) -> None:
+    def derive() -> None:
+        with journal.transaction():
+            journal.derive("home_state", {"home": "home0001", "service": "internet"}, NOW, {"state": 0})
+
+    journal.erase("home0001", 0, 2**43)
+    derive()
+    assert journal.derived(0, 10)[0] == []
+    journal.end_erasure("home0001", 0, 2**43, NOW - 1)
+    derive()
+    assert len(journal.derived(0, 10)[0]) == 1
+
+
+def test_what_an_erased_home_s_probe_sent_and_nobody_could_place_goes_too(journal: Journal) -> None:
+    for number, reason in enumerate(("unsynced", "clock_suspect", "unassigned"), 1):
+        keep(journal, number, place=Orphan(reason=reason), ts_ms=0, received_ms=NOW)  # type: ignore[arg-type]
+    letters = [("probe001", b"x"), ("probe002", b"host,home=home0001,pon=p"), ("probe002", b"y")]
+    with journal.transaction():
+        for number, (probe, payload) in enumerate(letters):
+            letter = DeadLetter(probe=probe, key=bytes([number]), reason="bad_json", detail="", payload=payload)
+            journal.add_dead_letter(letter, NOW)
+    assert journal.erase("home0001", 0, 2**43, [("probe001", NOW - DAY, NOW - 1)]) == 4
+    assert journal.orphans() == {"unassigned": 1}
+    assert [letter["bytes"] for letter in journal.dead_letters()] == [1]
+
+
+def test_a_salvaged_journal_still_knows_what_was_erased(journal: Journal, tmp_path: Path) -> None:
+    journal.erase("home0001", 0, NOW)
+    journal.close()
+    (tmp_path / "journal.db.malformed").touch()
+    with closing(open_journal(tmp_path / "journal.db")) as again:
+        assert again.erased().covers("home0001", NOW - 1)
+        assert not again.erased().covers("home0001", NOW)
+        assert not again.erased().names("home0002")
 
 
 # damage

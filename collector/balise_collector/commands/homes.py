@@ -138,11 +138,18 @@ def erase(
         Path | None, typer.Option(help="Who may delete in InfluxDB: a file with a token, or user:password of 1.x.")
     ] = None,
     data: Data = DEFAULT_DATA,
+    url: DirectoryUrl = "",
 ) -> None:
     """Erase what was measured in a home, in the journal and in every store. Whoever still agrees is measured on."""
     span = (when("--from", from_) if from_ else 0, when("--until", until) if until else ALL_MS)
+    with directory(data, url) as opened:
+        stood = [
+            (one.probe, one.from_ms, ALL_MS if one.until_ms is None else one.until_ms)
+            for one in opened.assignments()
+            if one.home == home
+        ]
     try:
-        taken = erasing.erase_here(data, home, span, now_ms())
+        taken = erasing.erase_here(data, home, span, now_ms(), stood)
         typer.echo(f"{taken.rows} rows of the journal, {taken.points} points of the store erased")
         there = erasing.erase_influx(data, home, span, influx_admin_file)
     except erasing.NotErased as exc:

@@ -273,6 +273,8 @@ def of_incident(
         fields["until_ms"] = now_ms if incident.until_ms is None else incident.until_ms
     fields |= {name: value for name, value in (("works", incident.works), ("parent", parent)) if value}
     tags = {"kind": incident.kind, "scope": incident.scope}
+    if incident.element[0] == "home":  # so that it goes with the home when that is erased
+        tags["home"] = incident.element[1]
     return Derived(measurement="incident", tags=tags, ts_ms=now_ms, fields=fields)
 
 

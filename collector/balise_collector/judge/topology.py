@@ -16,7 +16,8 @@ Scope = Literal["home", "building", "pon", "card", "olt", "head_end", "district"
 class HomeSite:
     """A home and what it hangs on. ``card`` is ``OLT/CARD``, unique in the plant. ``probe`` "": it is not measured.
 
-    ``down_bps``, ``up_bps``: contracted rates, 0 where not known.
+    ``down_bps``, ``up_bps``: contracted rates, 0 where not known. ``agrees``: to being measured; of one that does not,
+    nothing is said.
     """
 
     building: str = ""
@@ -29,6 +30,7 @@ class HomeSite:
     down_bps: int = 0
     up_bps: int = 0
     probe: str = ""
+    agrees: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -78,7 +78,7 @@ def _forgotten(erasures: Erasures, consumer: JudgeConsumer, state: State) -> Job
     """Homes that somebody asked to be forgotten, here too."""
 
     def forget() -> dict[str, object] | None:
-        if not erasures.waiting_for_judge():
+        if not erasures.waiting_for("judge"):
             return None
         consumer.save()
         return {"homes": erase_all(state, erasures, now_ms(), consumer.reload)}

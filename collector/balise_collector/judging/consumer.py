@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from balise_collector.consumers import derived_point, points_of
+from balise_collector.erased import Erased
 from balise_collector.journal import Journal
 from balise_collector.journal_rows import DerivedEntry, Entry
 from balise_collector.judge.judge import Judge
@@ -142,7 +143,8 @@ class JudgeConsumer:
         if not rows and not any(id_ > known[feed] for feed, id_ in moved.items()):
             return
         with self._journal.transaction():
-            for row in rows:
+            erased = self._journal.erased()
+            for row in (one for one in rows if self._may_say(one, erased)):
                 self._journal.derive(row.measurement, row.tags, row.ts_ms, row.fields)
             for feed, id_ in moved.items():
                 self._journal.move(f"{NAME}:{feed}", max(id_, known[feed]))
@@ -154,6 +156,17 @@ class JudgeConsumer:
                     fields["hit_homes"] = self.judge.hit(str(row.fields["id"]))
                     self._state.tell(fields, now_ms)
                     self._tell(fields, now_ms)
+
+    def _may_say(self, row: Derived, erased: Erased) -> bool:
+        """Of a home that does not agree to be measured nothing, not even that it is unknown; nor of one that was
+        erased, until something new comes of it."""
+        home = row.tags.get("home", "")
+        if row.measurement != "home_state" or home not in self.judge.topology.homes:
+            return True
+        if not self.judge.topology.homes[home].agrees:
+            return False
+        was_heard = any(fact.start_ms for fact in self.judge.facts(home).values())
+        return was_heard or not erased.names(home)
 
 
 def _rows(entry: Entry) -> list[Row]:

@@ -57,14 +57,14 @@ def erase(state: State, asked: Asked, now_ms: int) -> None:
 
 def erase_all(state: State, erasures: Erasures, now_ms: int, changed: Callable[[], None] = lambda: None) -> int:
     """What was asked and the journal has done; how many. ``changed``: the file holds less than before."""
-    asked = erasures.waiting_for_judge()
+    asked = erasures.waiting_for("judge")
     for one in asked:
         erase(state, one, now_ms)
     if asked:
         changed()
         state.clean()
     for one in asked:
-        erasures.judged(one.id)
+        erasures.forgot(one.id, "judge")
     return len(asked)
 
 

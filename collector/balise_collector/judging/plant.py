@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from balise_collector.directory import Directory, Inventory
-from balise_collector.directory.resolver import line_at
+from balise_collector.directory.resolver import agrees, line_at
 from balise_collector.judge.topology import HomeSite, Scope, Topology, Work
 
 
@@ -34,7 +34,8 @@ def _site(inventory: Inventory, home: str, probe: str, now_ms: int) -> HomeSite:
         operator=offer.operator if offer is not None else "",
         down_bps=offer.down_bps if offer is not None else 0,
         up_bps=offer.up_bps if offer is not None else 0,
-        probe=probe,
+        probe=probe if agrees(known, "mesure", now_ms) else "",
+        agrees=agrees(known, "mesure", now_ms),
     )
 
 

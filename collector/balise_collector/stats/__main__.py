@@ -13,8 +13,9 @@ from contextlib import closing
 from pathlib import Path
 
 from balise_agent.logs import set_up
-from balise_collector.consumers import Job, Loop, end_with
+from balise_collector.consumers import ERASE_S, Job, Loop, end_with
 from balise_collector.directory import Directory
+from balise_collector.erasures import Erasures
 from balise_collector.journal import Journal
 from balise_collector.judge.topology import HomeSite
 from balise_collector.judging import plant
@@ -34,6 +35,7 @@ def main(argv: Sequence[str] = sys.argv) -> int:
     data = Path(argv[1])
     with (
         Directory(argv[3]) as directory,
+        closing(Erasures(data / "erasures.db")) as erasures,
         closing(Journal(data / "journal.db")) as journal,
         closing(Pending(data / "stats.db")) as pending,
         closing(open_reader(data / "store")) as reader,
@@ -45,6 +47,7 @@ def main(argv: Sequence[str] = sys.argv) -> int:
         sealer = Sealer(journal, reader, pending, homes)
         freezer = Freezer(journal, reader, pending, homes)
         work = [
+            Job("forgotten", ERASE_S, lambda: _said("homes", _let_go(erasures))),
             Job("hours_rolled_up", SEAL_S, lambda: _said("hours", sealer.seal(_now_ms()))),
             Job("month_frozen", FREEZE_S, lambda: _said("homes", freezer.freeze(_now_ms()))),
         ]
@@ -53,6 +56,14 @@ def main(argv: Sequence[str] = sys.argv) -> int:
             signal.signal(number, lambda *_: loop.stop())
         loop.run()
     return 0
+
+
+def _let_go(erasures: Erasures) -> int:
+    """Homes of which nothing is under way here any more: between two jobs there is nothing in memory."""
+    asked = erasures.waiting_for("stats")
+    for one in asked:
+        erasures.forgot(one.id, "stats")
+    return len(asked)
 
 
 def _now_ms() -> int:

@@ -11,20 +11,24 @@ import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from balise_collector.consumers import Loop
+from balise_collector.consumers import erase as erase_there
 from balise_collector.erasing import erase_here
 from balise_collector.erasures import Erasures, Taken
 from balise_collector.journal import Journal
 from balise_collector.judge.evidence import Evidence
+from balise_collector.judge.rows import Row
 from balise_collector.judging.consumer import JudgeConsumer
 from balise_collector.judging.erasing import Judging, erase_all, held
 from balise_collector.judging.state import Follow, State
-from tests.collector.judge.saying import MINUTE
-from tests.collector.judge.test_consumer import CUT, END, FIRST_PON, PLANT, Feed, everything
+from tests.collector.judge.saying import MINUTE, T0, cut, life
+from tests.collector.judge.test_consumer import CUT, END, FIRST_PON, HOMES, PLANT, Feed, everything
 
 GONE, STAYS = FIRST_PON[0], FIRST_PON[1]
 ALL_MS = 2**43
@@ -133,7 +137,7 @@ def test_what_was_killed_between_is_done_again(journal: Journal, tmp_path: Path)
     run = subprocess.run([sys.executable, "-c", killed, str(tmp_path), str(NOW_MS)], env=os.environ, check=False)
     assert run.returncode == -signal.SIGKILL
     with closing(State(tmp_path / "judge.db")) as state, closing(Erasures(tmp_path / "erasures.db")) as erasures:
-        assert [one.home for one in erasures.waiting_for_judge()] == [GONE]
+        assert [one.home for one in erasures.waiting_for("judge")] == [GONE]
         assert erase_all(state, erasures, NOW_MS) == 1
     assert found(tmp_path, GONE) == []
 
@@ -143,3 +147,62 @@ def test_while_somebody_judges_it_is_his(tmp_path: Path) -> None:
         pass
     with held(tmp_path, wait=False):
         pass
+
+
+def told(journal: Journal, after: int) -> set[str]:
+    """Homes of which something was concluded since."""
+    return {row.tags["home"] for row in journal.derived(after, 100_000)[0] if "home" in row.tags}
+
+
+def forget(journal: Journal, state: State, consumer: JudgeConsumer, erasures: Erasures) -> None:
+    """What the programs of `balise serve` do one after the other."""
+    for one in erasures.waiting_for("stats"):
+        erasures.forgot(one.id, "stats")
+    erase_all(state, erasures, NOW_MS, consumer.reload)
+    erase_there(journal, None, erasures)
+
+
+def test_of_an_erased_home_nothing_is_said_until_something_new_comes(journal: Journal, tmp_path: Path) -> None:
+    with closing(State(tmp_path / "judge.db")) as state, closing(Erasures(tmp_path / "erasures.db")) as erasures:
+        consumer = judged(journal, state)
+        erasures.ask(GONE, 0, ALL_MS, NOW_MS)
+        erase_there(journal, None, erasures)
+        last = journal.last_id("derived")
+        consumer.tick(NOW_MS + 6 * MINUTE)  # the judge was not told yet
+        assert told(journal, last) == set(HOMES) - {GONE}
+        forget(journal, state, consumer, erasures)
+        Loop(journal, [consumer]).drain()
+        last = journal.last_id("derived")
+        consumer.tick(NOW_MS + 12 * MINUTE)
+        assert told(journal, last) == set(HOMES) - {GONE}
+        new = life([GONE], NOW_MS + 20 * MINUTE, NOW_MS + 24 * MINUTE)
+        Feed(journal).puts([msgspec.structs.replace(one, probe="another") for one in new])
+        Loop(journal, [consumer]).drain()
+        assert GONE in told(journal, last)
+
+
+def test_of_a_home_that_does_not_agree_nothing_is_said(journal: Journal, tmp_path: Path) -> None:
+    homes = {**PLANT.homes, GONE: replace(PLANT.homes[GONE], probe="", agrees=False)}
+    with closing(State(tmp_path / "judge.db")) as state:
+        consumer = JudgeConsumer(journal, state, replace(PLANT, homes=homes))
+        Feed(journal).puts(everything())
+        Loop(journal, [consumer]).drain()
+        assert told(journal, 0) == set(HOMES) - {GONE}
+
+
+def alone() -> list[Row]:
+    """One home of all is cut."""
+    others = [home for home in HOMES if home != GONE]
+    before_and_after = life([GONE], T0, CUT) + life([GONE], END + 2 * MINUTE, END + 10 * MINUTE)
+    return life(others, T0, END + 10 * MINUTE) + before_and_after + cut([GONE], CUT, END, "access.line")
+
+
+def test_an_incident_of_a_home_alone_goes_with_it(journal: Journal, tmp_path: Path) -> None:
+    with closing(State(tmp_path / "judge.db")) as state:
+        consumer = JudgeConsumer(journal, state, PLANT)
+        Feed(journal).puts(alone())
+        Loop(journal, [consumer]).drain()
+        mine = [row.tags for row in journal.derived(0, 100_000)[0] if row.measurement == "incident"]
+        assert {tags["home"] for tags in mine} == {GONE}
+        journal.erase(GONE, 0, ALL_MS)
+        assert [row for row in journal.derived(0, 100_000)[0] if row.measurement == "incident"] == []
