@@ -177,6 +177,7 @@ def live(
         with ground.module(
             "balise_collector.forward", str(data), str(os.getpid()), log=data / "forward.log"
         ) as forward:
+            ground.until(influx.state_path(known.folder(data)).exists, forward)  # it runs, as it would for months
             pids = {"broker": broker.pid, "collector": collector.pid, "forwarder": forward.pid, "loader": os.getpid()}
             pids |= {} if influxd is None else {"InfluxDB": influxd}
             before = {name: ground.cpu_s(pid) for name, pid in pids.items()}

@@ -18,6 +18,7 @@ import secrets
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import NamedTuple
 
 from balise_agent import codec
@@ -33,6 +34,10 @@ FUTURE_MS = 300_000
 
 MAX_ANSWERS = 256
 """That wait to be fetched by who asked; they are nowhere on disk here."""
+
+PILE = 50
+"""Messages of one topic in one commit: five windows. What is committed together is not acknowledged, so that an honest
+probe has one window there, and one more for each time that it sent again."""
 
 MAX_NAMES = 200
 """Names of unknown fields that are counted each by itself: a probe could invent them without end."""
@@ -57,8 +62,8 @@ class Reply:
 
 class Ingest:
     """Takes messages into one journal. ``counts``: what happened to them since the start, by name. For quotas:
-    ``used``, messages and bytes so far by topic; ``refused``, messages by probe that say nothing; ``marked``: the last
-    mark of the collector's own that came back."""
+    ``used``, messages, bytes and messages above a `PILE` so far by topic; ``refused``, messages by probe that say
+    nothing; ``marked``: the last mark of the collector's own that came back."""
 
     def __init__(self, journal: Journal, resolve: Resolve, now_ms: Callable[[], int]) -> None:
         self._journal, self._now_ms = journal, now_ms
@@ -188,9 +193,12 @@ class Ingest:
             try:
                 entry = used[topic]
             except KeyError:
-                entry = used[topic] = [0, 0]
+                entry = used[topic] = [0, 0, 0]
             entry[0] += 1
             entry[1] += len(payload)
+        if len(batch) > PILE:
+            for topic, count in Counter(map(itemgetter(0), batch)).items():
+                used[topic][2] += max(0, count - PILE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,9 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from balise_agent import codec
-from balise_agent.contract import MAX_UNKNOWN, Ack, Refusal
+from balise_agent.contract import MAX_UNKNOWN, Ack, Refusal, topic
 from balise_collector import wire
-from balise_collector.ingest import FUTURE_MS, MAX_NAMES, Incoming, Ingest, Reply, ranges
+from balise_collector.ingest import FUTURE_MS, MAX_NAMES, PILE, Incoming, Ingest, Reply, ranges
 from balise_collector.journal import Journal
 from balise_collector.journal_rows import DeadLetter
 from balise_collector.placement import Orphan, Place, Placement, Resolve, UnknownProbe, Withdrawn
@@ -347,6 +347,16 @@ def test_the_value_of_an_unknown_field_reaches_no_file_and_its_name_is_counted(b
 def test_what_is_searched_for_would_be_found_where_it_may_stand(bench: Bench) -> None:
     bench.take(Sender().sends(row(0, "agent_event", k="started", detail=SECRET)))
     assert SECRET.encode() in bench.all_text()
+
+
+def test_what_comes_beyond_five_windows_in_one_commit_is_counted_for_its_sender_alone(bench: Bench) -> None:
+    patient, hasty = Sender("patient1"), Sender("hasty001")
+    bench.take(*(patient.sends() for _ in range(PILE)), *(hasty.sends() for _ in range(PILE + 7)))
+    bench.take(*(hasty.sends() for _ in range(PILE)))
+    assert {name: ahead for name, (_, _, ahead) in bench.ingest.used.items()} == {
+        topic("patient1", "records"): 0,
+        topic("hasty001", "records"): 7,
+    }
 
 
 def test_names_that_a_probe_invents_do_not_fill_the_memory(bench: Bench) -> None:

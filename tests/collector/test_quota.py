@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from balise_agent.uplink import WINDOW
 from balise_collector.broker import files as broker_files
 from balise_collector.fleet import CutOffs, FleetError, Guard, by_probe, load_settings
 from balise_collector.fleet.quota import DAY_S, SHORT_S, Meter, Quotas, Sent, read_quotas
+from balise_collector.ingest import PILE
 from balise_collector.intake import LINGER_S, MARK
 
 P, Q = "probe001", "probe002"
@@ -38,13 +40,14 @@ class Bench:
     now_s: float = 1_000.0
     found: dict[str, str] = field(default_factory=dict)
 
-    def second(self, *, steps: int = 1, step_s: float = 1.0, **sent: tuple[int, int, int]) -> dict[str, str]:
-        """Each probe sends so many messages, bytes and unreadable ones in each step; who was over in the last one."""
+    def second(self, *, steps: int = 1, step_s: float = 1.0, **sent: tuple[int, ...]) -> dict[str, str]:
+        """Each probe sends so many messages, bytes, unreadable ones and ones beyond its window in each step; who was
+        over in the last one."""
         for _ in range(steps):
             self.now_s += step_s
             for probe, more in sent.items():
                 before = self.total.get(probe, NONE)
-                self.total[probe] = Sent(*(a + b for a, b in zip(before, more, strict=True)))
+                self.total[probe] = Sent(*(a + b for a, b in zip_longest(before, more, fillvalue=0)))
             over = self.meter.over(self.total, self.quotas, self.now_s)
             self.found = over | self.found
         return over
@@ -79,12 +82,18 @@ def test_an_honest_probe_is_never_over(what: str, messages: int, size: int, refu
         ("five times as fast as acks come", (2_500, 2_500_000, 0), 8, "messages in 10 s"),
         ("messages as large as the broker takes", (80, 80 * 262_144, 0), 6, "bytes in 10 s"),
         ("zip bombs, as many as are read", (600, 600_000, 600), 6, "unreadable messages in 10 s"),
+        (
+            "a flood of which a slow collector takes 300 a second",
+            (300, 300_000, 0, 250),
+            9,
+            "beyond its window in 10 s",
+        ),
         ("half as fast as that, for ever", (900, 900_000, 0), 600, "messages in a day"),
         ("a good line's worth of bytes, for ever", (50, 5_000_000, 0), 120, "bytes in a day"),
         ("one unreadable message a second, for ever", (1, 100, 1), 30_000, "unreadable messages in a day"),
     ],
 )
-def test_an_abuser_is_over_soon(what: str, a_second: tuple[int, int, int], within_s: int, why: str) -> None:
+def test_an_abuser_is_over_soon(what: str, a_second: tuple[int, ...], within_s: int, why: str) -> None:
     bench = Bench()
     while not bench.found and bench.now_s < 1_000 + within_s:
         bench.second(probe001=a_second, probe002=(10, 10_000, 0))
@@ -101,7 +110,7 @@ def test_what_the_broker_kept_is_nobodys_haste_but_only_until_it_is_taken() -> N
     """A collector that was away for three days finds 86,400 repetitions of ten messages, of one honest probe."""
     bench = Bench()
     bench.meter.resumed(bench.now_s)
-    bench.second(steps=10, probe001=(8_640, 8_640_000, 0))
+    bench.second(steps=10, probe001=(8_640, 8_640_000, 0, 8_000))
     assert bench.found == {}
     bench.second(steps=3, probe001=(1, 400, 0))  # it is taken
     bench.second(steps=2, probe001=(8_640, 8_640_000, 0))
@@ -166,6 +175,7 @@ def test_the_defaults_leave_room_for_what_their_reasons_say() -> None:
     quotas = Quotas()
     assert quotas.messages_10_s >= 2 * FASTEST_PER_S * SHORT_S
     assert quotas.refused_10_s > DAY_MINUTES
+    assert PILE >= 5 * WINDOW
     assert quotas.messages_day > 3 * MAX_AGE_MS / 60_000
     assert quotas.bytes_day > 1.9 * MAX_BYTES
     assert quotas.refused_day > 7 * DAY_MINUTES
@@ -189,8 +199,8 @@ def test_the_queue_is_the_broker_s(tmp_path: Path) -> None:
         (
             {"bytes": 1},
             [
-                "quota.bytes: unknown key; known are messages_10_s, bytes_10_s, refused_10_s, messages_day, "
-                "bytes_day, refused_day"
+                "quota.bytes: unknown key; known are messages_10_s, bytes_10_s, refused_10_s, ahead_10_s, "
+                "messages_day, bytes_day, refused_day"
             ],
         ),
     ],
@@ -215,12 +225,12 @@ def test_the_page_shows_the_defaults() -> None:
 
 
 def test_a_mark_of_the_collector_s_is_sent_by_no_probe() -> None:
-    assert by_probe({MARK: [3, 48]}, {}) == {}
+    assert by_probe({MARK: [3, 48, 0]}, {}) == {}
 
 
 def test_what_is_counted_by_topic_is_told_by_probe() -> None:
-    used = {f"balise/v1/{P}/records": [3, 300], f"balise/v1/{P}/state": [2, 20], "elsewhere": [9, 9]}
-    assert by_probe(used, {P: 1}) == {P: Sent(5, 320, 1)}
+    used = {f"balise/v1/{P}/records": [3, 300, 4], f"balise/v1/{P}/state": [2, 20, 0], "elsewhere": [9, 9, 9]}
+    assert by_probe(used, {P: 1}) == {P: Sent(5, 320, 1, 4)}
 
 
 @pytest.fixture

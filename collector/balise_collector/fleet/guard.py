@@ -141,10 +141,12 @@ def by_probe(used: Mapping[str, list[int]], refused: Mapping[str, int]) -> dict[
     """What each probe has sent, from what was counted by topic. The two may grow meanwhile: they are copied first.
     Marks are nobody's: no probe may send an ack."""
     found: dict[str, Sent] = {}
-    for topic, (messages, size) in dict(used).items():
+    for topic, (messages, size, ahead) in dict(used).items():
         parsed = parse_topic(topic)
         if parsed is not None and parsed[1] != "ack":
             probe = parsed[0]
             before = found.get(probe, Sent(0, 0, 0))
-            found[probe] = Sent(before.messages + messages, before.bytes + size, refused.get(probe, 0))
+            found[probe] = Sent(
+                before.messages + messages, before.bytes + size, refused.get(probe, 0), before.ahead + ahead
+            )
     return found

@@ -28,11 +28,13 @@ _MOST = 10**12
 
 
 class Sent(NamedTuple):
-    """What a probe has sent: messages, their bytes, and how many of them could not be read."""
+    """What a probe has sent: messages, their bytes, how many of them could not be read, and how many came before those
+    before them were acknowledged, although its window was full."""
 
     messages: int
     bytes: int
     refused: int
+    ahead: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +47,9 @@ class Quotas:
     bytes_10_s: int = 64_000_000
     # A day of minutes, refused by a collector that is older than its agents, and a third more.
     refused_10_s: int = 2_000
+    # It has one window, and one more each 30 s that its acks are late. This bound does not wait for a collector that a
+    # flood has slowed down: of the little that it takes, nearly all is the flood's.
+    ahead_10_s: int = 1_000
     # 90 days of minutes, which is all that an outbox keeps, in three retention classes, and a quarter more.
     messages_day: int = 500_000
     # Twice what an outbox holds.
@@ -114,17 +119,17 @@ class Meter:
         self._look_whether_caught_up(sent, now_s)
         found = {}
         for probe, total in sent.items():
-            before = self._seen.get(probe, Sent(0, 0, 0))
+            before = self._seen.get(probe, Sent(0, 0, 0, 0))
             if total == before:
                 continue
             self._seen[probe] = total
-            delta = (total[0] - before[0], total[1] - before[1], total[2] - before[2])
+            delta = tuple(now - then for now, then in zip(total, before, strict=True))
             why = self._add(probe, delta, bounds, now_s)
             if why:
                 found[probe] = why
         return found
 
-    def _add(self, probe: str, delta: tuple[int, int, int], bounds: tuple[_Bound, ...], now_s: float) -> str:
+    def _add(self, probe: str, delta: tuple[int, ...], bounds: tuple[_Bound, ...], now_s: float) -> str:
         levels = self._of.get(probe)
         if levels is None:
             levels = self._of[probe] = _Levels(now_s, [0.0] * len(bounds), self._credit())
@@ -141,7 +146,9 @@ class Meter:
 
     def _credit(self) -> tuple[float, ...]:
         queue = self.queue
-        return (0.0, 0.0, 0.0) if self._resumed_s is None else (queue.messages, queue.bytes, queue.messages)
+        if self._resumed_s is None:
+            return (0.0, 0.0, 0.0, 0.0)
+        return (queue.messages, queue.bytes, queue.messages, queue.messages)
 
     def _look_whether_caught_up(self, sent: Mapping[str, Sent], now_s: float) -> None:
         """The queue is empty where the time since the last look brought little, and in any case after a while."""
@@ -173,6 +180,7 @@ def _bounds(quotas: Quotas) -> tuple[_Bound, ...]:
         _Bound(0, quotas.messages_10_s, SHORT_S, "messages in 10 s"),
         _Bound(1, quotas.bytes_10_s, SHORT_S, "bytes in 10 s"),
         _Bound(2, quotas.refused_10_s, SHORT_S, "unreadable messages in 10 s"),
+        _Bound(3, quotas.ahead_10_s, SHORT_S, "messages beyond its window in 10 s"),
         _Bound(0, quotas.messages_day, DAY_S, "messages in a day"),
         _Bound(1, quotas.bytes_day, DAY_S, "bytes in a day"),
         _Bound(2, quotas.refused_day, DAY_S, "unreadable messages in a day"),
