@@ -56,6 +56,7 @@ class ServeSettings:
     broker: Broker
     http: tuple[str, int] = ("127.0.0.1", 9464)
     sites_s: float = SITES_S
+    platform_s: float = PLATFORM_S
     store: bool = True
     influx: bool = False
     token_key: bytes | None = field(default=None, repr=False)
@@ -322,7 +323,7 @@ class _Caretaker:
         """The platform's own rows, derived like any conclusion: Grafana and the report read them from the store."""
         if time.monotonic() < self._platform_at_s:
             return
-        self._platform_at_s = time.monotonic() + PLATFORM_S
+        self._platform_at_s = time.monotonic() + self._settings.platform_s
         state, journal = self._state, self._journal
         now_ms, counts = time.time_ns() // 1_000_000, journal.counts()
         fields = {

@@ -20,6 +20,7 @@ from balise_collector.grafana.board import Board, Lang, Panel, Query, Scale, Tex
 from balise_collector.grafana.choosing import ALL, LABELS, READ, WHOSE
 from balise_collector.grafana.colours import BLUE, GREEN, ORANGE, RED, STATES
 from balise_collector.grafana.influxql import SOURCE_TYPE, influxql, raw
+from balise_collector.grafana.linking import drill, grouped_by, leading
 
 TIMEZONE = "Europe/Paris"
 WIDTH = 24
@@ -76,7 +77,7 @@ def _dashboard(board: Board, lang: Lang) -> build.Dashboard:
         y += 1
         for panel, x, at in _laid(row.panels, y):
             number += 1
-            made.with_panel(_panel(panel, lang).id(number).grid_pos(_place(x, at, panel.width, panel.height)))
+            made.with_panel(_panel(panel, board, lang).id(number).grid_pos(_place(x, at, panel.width, panel.height)))
             y = max(y, at + panel.height)
     return made
 
@@ -143,8 +144,8 @@ def _tagged(tags: list[str]) -> Any:
     return raw({"limit": 500, "matchAny": False, "tags": tags, "type": "tags"})
 
 
-def _panel(panel: Panel, lang: Lang) -> Any:
-    made = _KINDS[panel.kind](panel, lang)
+def _panel(panel: Panel, board: Board, lang: Lang) -> Any:
+    made = _KINDS[panel.kind](panel, board, lang)
     made.title(panel.title.say(lang)).description(panel.meaning.say(lang)).datasource(_source())
     for ref, query in zip("ABCDEFGH", panel.queries, strict=False):
         made.with_target(_target(query, ref, lang))
@@ -160,8 +161,9 @@ def _panel(panel: Panel, lang: Lang) -> Any:
     made.interval(panel.step)
     if panel.window:
         made.time_from(panel.window)
-    if panel.drill:
-        made.data_links([_drill(panel.drill, lang)])
+    if panel.drill and panel.kind != "table":
+        tags = grouped_by(panel.queries[0].text)
+        made.data_links([drill(panel, board, {tag: f"${{__field.labels.{tag}}}" for tag in tags}, lang)])
     return made
 
 
@@ -169,7 +171,7 @@ def _target(query: Query, ref: str, lang: Lang) -> Any:
     return influxql(query.text, ref=ref, alias=query.alias.say(lang) if query.alias else None, table=query.table)
 
 
-def _figure(_panel: Panel, _lang: Lang) -> Any:
+def _figure(_panel: Panel, _board: Board, _lang: Lang) -> Any:
     return (
         stat.Panel()
         .graph_mode(common.BigValueGraphMode.NONE)
@@ -180,7 +182,7 @@ def _figure(_panel: Panel, _lang: Lang) -> Any:
     )
 
 
-def _curve(panel: Panel, _lang: Lang) -> Any:
+def _curve(panel: Panel, _board: Board, _lang: Lang) -> Any:
     mode = common.StackingMode.NORMAL if panel.stacked else common.StackingMode.NONE
     return (
         timeseries.Panel()
@@ -199,31 +201,41 @@ def _curve(panel: Panel, _lang: Lang) -> Any:
     )
 
 
-def _states(_panel: Panel, _lang: Lang) -> Any:
+def _states(_panel: Panel, _board: Board, _lang: Lang) -> Any:
     return statetimeline.Panel().show_value(common.VisibilityMode.NEVER).row_height(0.85).fill_opacity(90).per_page(50)
 
 
-def _cells(_panel: Panel, _lang: Lang) -> Any:
+def _cells(_panel: Panel, _board: Board, _lang: Lang) -> Any:
     return statushistory.Panel().show_value(common.VisibilityMode.NEVER).max_data_points(CELLS).fill_opacity(90)
 
 
-def _table(panel: Panel, lang: Lang) -> Any:
+def _table(panel: Panel, board: Board, lang: Lang) -> Any:
     made = table.Panel().filterable(True).max_data_points(CELLS)
     for name, title, unit in panel.columns:
-        found = [
-            dashboard.DynamicConfigValue(id_val="displayName", value=title.say(lang)),
-            dashboard.DynamicConfigValue(id_val="unit", value=unit),
-        ]
+        found = [_property("displayName", title.say(lang)), _property("unit", unit)]
         if unit == "state":
             found[1:] = [
-                dashboard.DynamicConfigValue(id_val="mappings", value=[_words(lang)]),
-                dashboard.DynamicConfigValue(id_val="thresholds", value=_thresholds("state").build()),
-                dashboard.DynamicConfigValue(id_val="custom.cellOptions", value={"type": "color-background"}),
+                _property("mappings", [_words(lang)]),
+                _property("thresholds", _thresholds("state").build()),
+                _property("custom.cellOptions", {"type": "color-background"}),
             ]
+        if panel.drill and name in leading(panel):
+            found.append(_property("links", [drill(panel, board, {name: "${__value.raw}"}, lang).build()]))
         made.override_by_name(name, found)
     if len(panel.queries) > 1:
         made.with_transformation(dashboard.DataTransformerConfig(id_val="merge", options={}))
-    return made
+    return made.with_transformation(dashboard.DataTransformerConfig(id_val="organize", options=_order(panel)))
+
+
+def _property(name: str, value: Any) -> dashboard.DynamicConfigValue:
+    return dashboard.DynamicConfigValue(id_val=name, value=value)
+
+
+def _order(panel: Panel) -> dict[str, Any]:
+    """Grafana's server puts tags in any order, and a date before them, of an aggregate that of its window."""
+    names = [name for name, _, _ in panel.columns]
+    hidden = {} if "Time" in names else {"Time": True}
+    return {"indexByName": {name: at for at, name in enumerate(names)}, "excludeByName": hidden, "renameByName": {}}
 
 
 _KINDS = {
@@ -249,12 +261,3 @@ def _words(lang: Lang) -> dashboard.ValueMap:
             for state in STATES
         }
     )
-
-
-def _drill(uid: str, lang: Lang) -> build.DashboardLink:
-    """Keeps the range and what was chosen; a row's own tags say the rest."""
-    labels = "&".join(f"var-{name}=${{__field.labels.{name}}}" for name in ("building", "pon"))
-    link = f"/d/{uid}?${{__url_time_range}}&var-ds=${{ds}}&{labels}"
-    if uid == "balise-home":
-        link += "&var-home=${__field.labels.home}"
-    return build.DashboardLink(Text("Ouvrir", "Open").say(lang)).url(link)
