@@ -36,7 +36,9 @@ _STEADY = 0.01
 """A ratio is learned from readings whose slack differs by less than this of the bytes between them."""
 RATIOS = (0.95, 1.05)
 """Of what the way out counts of the probe's own bytes to what the probe does: other headers on the one, merged packets
-on the other. It is learned from a test; the first one of all begins with the most that it can be."""
+on the other. It is learned from a test; until then it is taken for the most that it can be, or less: `presumed`."""
+_SPARE = 0.6
+"""Of the threshold: what a presumed ratio may count as others' where it is too small."""
 _SEEN = 0.5  # of the probe's own bytes, at least so much must be in the box's counter
 _ENOUGH_BYTES = 250_000  # of its own in `LOOK_S`, before that is asked: 1 Mbit/s
 _FALLING = 0.5
@@ -68,6 +70,14 @@ class Reading:
 def threshold_bps(contract_bps: float | None) -> float:
     """More than this, of one direction, is use."""
     return max(BUSY_BPS, BUSY_SHARE * (contract_bps or 0.0))
+
+
+def presumed(contract_bps: float | None) -> float:
+    """The ratio of a way out that no test has taught: so much below the most that what is then wrongly counted as
+    others' stays below the threshold. 0.05 of 10 Mbit/s would hide as much of a call as the threshold itself."""
+    if not contract_bps:
+        return RATIOS[1]
+    return max(1.0, RATIOS[1] - _SPARE * threshold_bps(contract_bps) / contract_bps)
 
 
 def is_aborted(contract: Contract) -> bool:
@@ -127,13 +137,18 @@ class Watch:
             window = self._window(span_s)
             if window is None:
                 continue
-            others, falls, limits = _others(*window, self.ratio), self._falls(), self._limits()
+            others, falls, limits = _others(*window, self._ratio()), self._falls(), self._limits()
             if any(others[way] > times * limits[way] and not falls[way] for way in (0, 1)):
                 return "busy"
         return "idle"
 
     def _limits(self) -> tuple[float, float]:
         return threshold_bps(self.contract.down_bps), threshold_bps(self.contract.up_bps)
+
+    def _ratio(self) -> tuple[float, float]:
+        first = presumed(self.contract.down_bps), presumed(self.contract.up_bps)
+        down, up = (known if known < RATIOS[1] else guess for known, guess in zip(self.ratio, first, strict=True))
+        return down, up
 
     def _window(self, span_s: float = LOOK_S) -> tuple[Reading, Reading] | None:
         """The latest reading, and the latest that is so much older."""

@@ -10,6 +10,7 @@ from balise_agent.budget import Contract
 from balise_agent.gate import (
     EVERY_S,
     LOOK_S,
+    RATIOS,
     STANDS_STILL_S,
     WRAP,
     Reading,
@@ -17,6 +18,7 @@ from balise_agent.gate import (
     Watch,
     is_aborted,
     moved,
+    presumed,
     threshold_bps,
 )
 
@@ -158,3 +160,31 @@ def test_a_box_that_answers_now_soon_and_now_late_makes_nobody_up() -> None:
             Reading(at_s=number * EVERY_S, wan=(round(moved_) + slack, 0), own=(round(moved_), 0), slack=(slack, 0))
         )
         assert watch.during() == "idle"
+
+
+def first_test(own_mbps: float, others_mbps: float, ratio: float) -> float | None:
+    """Seconds until a watch that no test has taught sees others; None: it sees none in 8 s."""
+    watch = Watch(contract=BASE)
+    for number in range(17):
+        at_s = number * EVERY_S
+        own = own_mbps * MBIT / 8 * at_s
+        watch.add(Reading(at_s=at_s, wan=(round(ratio * own + others_mbps * MBIT / 8 * at_s), 0), own=(round(own), 0)))
+        if watch.during() == "busy":
+            return at_s
+    return None
+
+
+def test_in_a_probes_first_test_a_call_is_seen_as_soon_as_in_its_second() -> None:
+    assert first_test(8.8, 1.2, ratio=1.0) == 1.0
+    assert first_test(9.2, 0.8, ratio=1.0) == 2.0
+
+
+def test_other_headers_and_merged_packets_are_nobody_in_a_first_test() -> None:
+    assert [first_test(9.6, 0.0, ratio=ratio) for ratio in (0.97, 1.0, 1.03, 1.05)] == [None] * 4
+
+
+def test_what_is_presumed_of_a_way_out_leaves_the_threshold_room() -> None:
+    for bps in (1e6, 10e6, 50e6, 300e6, 1e9):
+        assert 1.0 <= presumed(bps) <= RATIOS[1]
+        assert (RATIOS[1] - presumed(bps)) * bps < threshold_bps(bps)
+    assert presumed(None) == RATIOS[1]
