@@ -29,8 +29,12 @@ _MOST_URL = 1_024
 _RECEIVED = re.compile(r"(udp|rtp)://(?:(?P<source>[0-9.]+|\[[0-9A-Fa-f:.]+\])?@)?(?P<host>[0-9.]+|\[[0-9A-Fa-f:.]+\])?"
                        r":(?P<port>[0-9]{1,5})/?")  # fmt: skip
 _FETCHED = re.compile(r"https?://(?:[A-Za-z0-9_.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::(?P<port>[0-9]{1,5}))?/[!-~]*")
-_ENTRY = re.compile(r"#EXTINF:\s*-?[0-9.]{0,16}(?P<attributes>(?:\s+[A-Za-z0-9_-]{1,40}=\"[^\"]*\")*)\s*,(?P<title>.*)")
-_ATTRIBUTE = re.compile(r"([A-Za-z0-9_-]{1,40})=\"([^\"]*)\"")
+_VALUE = r"""(?:"[^"]*"|'[^']*'|[^\s,"']*)"""  # some lists have no quotes, or others
+_ENTRY = re.compile(
+    rf"#EXTINF:\s*-?[0-9.]{{0,16}}(?P<attributes>(?:\s+[A-Za-z0-9_-]{{1,40}}={_VALUE})*)\s*,(?P<title>.*)"
+)
+_ATTRIBUTE = re.compile(rf"([A-Za-z0-9_-]{{1,40}})=({_VALUE})")
+_M3U = re.compile(r"\s*(?:#EXT|[a-z]+://)")  # without its head line, some begin with the first address
 _URL_ALLOWED = (
     "udp://GROUP:PORT, rtp://GROUP:PORT or rtp://SOURCE@GROUP:PORT with addresses, or an http(s) URL of a playlist"
 )
@@ -119,7 +123,7 @@ def read(raw: bytes, *, most: int = MOST_CHANNELS) -> Read:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as exc:
         return (), (f"the list: byte {exc.start} is not UTF-8",)
-    tables, faults = _of_m3u(text) if text.lstrip().startswith("#EXT") else _of_toml(text)
+    tables, faults = _of_m3u(text) if _M3U.match(text) else _of_toml(text)
     channels, wrong = _build(tables)
     faults += wrong
     if len(tables) > most:
@@ -172,11 +176,14 @@ def _of_toml(text: str) -> tuple[list[Any], list[str]]:
 def _of_m3u(text: str) -> tuple[list[Any], list[str]]:
     """Titles and addresses; what else an M3U says (groups, logos, options of players) is passed over."""
     tables: list[Any] = []
-    taken: set[str] = set()
+    taken: dict[str, int] = {}
     title, attributes = "", dict[str, str]()
     for line in _lines(text):
         if (entry := _ENTRY.fullmatch(line)) is not None:
-            title, attributes = entry["title"].strip(), dict(_ATTRIBUTE.findall(entry["attributes"]))
+            title = entry["title"].strip()
+            attributes = {key: told.strip("\"'") for key, told in _ATTRIBUTE.findall(entry["attributes"])}
+        elif line.startswith("#EXTINF"):  # what stands before the title is its own making
+            title, attributes = line.rpartition(",")[2].strip(), {}
         elif not line.startswith("#"):
             if len(tables) >= MOST_ENTRIES:
                 return tables, [f"the list: it holds more than {MOST_ENTRIES} entries"]
@@ -190,15 +197,16 @@ def _lines(text: str) -> Iterator[str]:
     return (line for raw in text.splitlines() if (line := raw.strip()))
 
 
-def _label(text: str, taken: set[str]) -> str:
-    """A label of what a channel is called: ``2 - Télé (HD)`` gives 2-tele-hd; a second one ends in -2."""
+def _label(text: str, taken: dict[str, int]) -> str:
+    """A label of what a channel is called: ``2 - Télé (HD)`` gives 2-tele-hd; a second one ends in -2. ``taken``: each
+    that was given, and the last number behind it."""
     plain = unicodedata.normalize("NFKD", text[:200]).encode("ascii", "ignore").decode().lower()
     stem = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:34].strip("-") or "channel"
-    label, number = stem, 1
+    label = stem
     while label in taken:
-        number += 1
-        label = f"{stem}-{number}"
-    taken.add(label)
+        taken[stem] = taken.get(stem, 1) + 1
+        label = f"{stem}-{taken[stem]}"
+    taken[label] = 1
     return label
 
 

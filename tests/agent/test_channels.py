@@ -39,6 +39,22 @@ def test_an_m3u_gives_its_channels_with_labels_of_their_own() -> None:
     assert channels[2].where.af == 6
 
 
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("#EXTM3U\r\n#EXTINF:-1 tvg-id=un.fr tvg-name='x, y',Un, le\r\nudp://@239.0.0.1:5\r\n", [("un-fr", "Un, le")]),
+        ("#EXTM3U\r#EXTINF:-1,A\rudp://@239.0.0.1:5\r", [("a", "A")]),
+        ("#EXTINF:-1 tvg id=1 ; x,A\nudp://@239.0.0.1:5", [("a", "A")]),
+        ("\n\nudp://@239.0.0.1:5\nudp://@239.0.0.1:5\n", [("udp-239-0-0-1-5", ""), ("udp-239-0-0-1-5-2", "")]),
+        ("#EXTM3U\n#EXTINF:-1,A\n#EXTGRP:g\n#KODIPROP:a=b\n\n#EXTVLCOPT:c\nrtp://239.0.0.1:5", [("a", "A")]),
+    ],
+)
+def test_lists_are_read_as_odd_as_they_are_published(text: str, found: list[tuple[str, str]]) -> None:
+    channels, faults = read(b"\xef\xbb\xbf" + text.encode())
+    assert faults == ()
+    assert [(c.label, c.name) for c in channels] == found
+
+
 def test_what_was_read_is_written_as_toml_that_is_read_alike() -> None:
     channels, _ = read(M3U.encode())
     assert read(dump(channels).encode()) == (channels, ())

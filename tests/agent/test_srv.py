@@ -10,6 +10,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -93,7 +94,18 @@ def test_naptr_says_which_transport_comes_first() -> None:
 
 def test_without_records_it_is_the_domain_itself() -> None:
     assert found({}, "tcp") == [Place(host="op.example", port=5060, transport="tcp")]
-    assert found({UDP: [srv_data(0, 0, 0, ".")]}, "any") == [Place(host="op.example", port=5060, transport="udp")]
+    assert srv.system_servers(Path("/nowhere")) == ()
+    assert asyncio.run(srv.places("op.example", "udp", (), random.Random(1))) == [
+        Place(host="op.example", port=5060, transport="udp")
+    ]
+
+
+def test_a_domain_that_says_it_has_no_such_service_is_not_asked_for_it() -> None:
+    nowhere = [srv_data(0, 0, 0, ".")]
+    assert found({UDP: nowhere}, "any") == []
+    assert found({UDP: nowhere, TCP: [srv_data(0, 0, 5060, "t.op.example")]}, "any") == [
+        Place(host="t.op.example", port=5060, transport="tcp")
+    ]
 
 
 def test_an_address_is_looked_up_nowhere() -> None:

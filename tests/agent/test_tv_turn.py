@@ -178,6 +178,38 @@ def test_a_cable_that_is_pulled_in_the_middle_is_told_apart_from_a_channel_that_
     assert told == {"kind": "failed", "reason": "link_down", "fields": {}}
 
 
+@pytest.mark.parametrize(
+    ("group", "source", "joins", "leaves"),
+    [("232.0.77.1", "10.66.0.1", "5", "6"), (GROUP, "", "4", "3")],  # RFC 3376 § 4.2.12: ALLOW, BLOCK; TO_EX, TO_IN
+)
+def test_a_sample_that_is_killed_leaves_its_group_on_the_wire_too(
+    group: str, source: str, joins: str, leaves: str, tmp_path: Path
+) -> None:
+    spec = {"group": group, "port": 5004, "source": source, "listen_s": 60, "interface": "v0"}
+    seen = tmp_path / "igmp"
+    fields = ["-Y", "igmp", "-T", "fields", "-e", "igmp.maddr", "-e", "igmp.record_type"]
+    with two_hosts() as (near, far), seen.open("w") as out, (tmp_path / "said").open("w") as err:
+        inside = ["ip", "netns", "exec"]
+        capture = subprocess.Popen([*inside, near, "tshark", "-n", "-l", "-i", "v0", *fields], stdout=out, stderr=err)
+        try:
+            asyncio.run(soon(lambda: "Capture started" in (tmp_path / "said").read_text()))
+            child = subprocess.Popen(
+                [*inside, far, sys.executable, "-m", "balise_agent.net.tv"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+            )
+            assert child.stdin is not None
+            child.stdin.write(json.dumps(spec).encode() + b"\n")
+            child.stdin.flush()
+            asyncio.run(soon(lambda: f"{group}\t{joins}" in seen.read_text()))
+            child.kill()
+            asyncio.run(soon(lambda: f"{group}\t{leaves}" in seen.read_text()))
+            child.communicate()
+        finally:
+            capture.terminate()
+            capture.wait()
+
+
 def said(*command: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 

@@ -22,6 +22,20 @@ def test_each_number_for_help_is_refused_twice_behind_any_prefix(prefix: str) ->
         assert refusal_reason(dialled, [dialled]) == "number_refused"
 
 
+NAMED = "15 17 18 112 114 115 116000 116117 119 191 196 197 3114".split()  # noqa: SIM905 - as they are read
+
+
+@pytest.mark.parametrize(
+    "form", ["{}", "+33{}", "+33 {}", "0033{}", "00 33 {}", "tel:{}", "tel:+33{}", " {}", "{} ", "0{}"]
+)
+def test_these_are_never_called_however_they_are_written(form: str) -> None:
+    for number in NAMED:
+        spaced = " ".join(number)
+        for dialled in (form.format(number), form.format(spaced), form.format(number).replace("", "-")[1:-1]):
+            assert re.fullmatch(NUMBER_PATTERN, dialled) is None, dialled
+            assert refusal_reason(dialled, [dialled]) == "number_refused", dialled
+
+
 @pytest.mark.parametrize(
     "number", ["3103", "0123456789", "+33123456789", "0033123456789", "echo", "milliwatt.1", "10050"]
 )

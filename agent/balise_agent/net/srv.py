@@ -105,7 +105,8 @@ def in_order(records: Iterable[Srv], rng: random.Random) -> list[Srv]:
 
 
 async def places(domain: str, transport: str, servers: Servers, rng: random.Random) -> list[Place]:
-    """Servers to try in order; ``transport`` any: as NAPTR prefers, else SRV of both, UDP first."""
+    """Servers to try in order; ``transport`` any: as NAPTR prefers, else SRV of both, UDP first. None at all: the
+    domain says that it has no such service (RFC 2782, a target of ".")."""
     if literal(domain) is not None:
         return [Place(host=domain, port=5060, transport="udp" if transport == "any" else transport)]
     wanted = ("udp", "tcp") if transport == "any" else (transport,)
@@ -113,10 +114,12 @@ async def places(domain: str, transport: str, servers: Servers, rng: random.Rand
     if transport == "any":
         services = await _by_naptr(domain, servers, rng) or services
     found: list[Place] = []
+    is_told = False
     for name, way in services:
         records = srv_records(await _ask(name, TYPE_SRV, servers, rng))
+        is_told |= bool(records)
         found += [Place(host=row.target, port=row.port, transport=way) for row in in_order(records, rng) if row.target]
-    return found or [Place(host=domain, port=5060, transport=wanted[0])]
+    return found if is_told else [Place(host=domain, port=5060, transport=wanted[0])]
 
 
 def system_servers(path: Path = RESOLV_CONF) -> Servers:

@@ -19,8 +19,7 @@ from pathlib import Path
 from balise_agent.channels import Channel
 from balise_agent.contract import Outcome, Record, Value, failed
 from balise_agent.net.throughput import child
-from balise_agent.net.tv.leaving import MOST_S as LEAVE_S
-from balise_agent.net.tv.sample import FIRST_S, START_S
+from balise_agent.net.tv.times import most_s
 from balise_agent.probes import tv_plan, tv_rates
 from balise_agent.probes.access import access
 from balise_agent.probes.context import Context
@@ -92,8 +91,7 @@ class _Sampling:
         where = channel.where
         spec = {"group": where.host, "port": where.port, "source": where.source or ""}
         spec |= {"listen_s": self._settings.listen_s, "interface": self._settings.interface}
-        most_s = FIRST_S + max(START_S, self._settings.listen_s) + LEAVE_S + _SLOW_START_S
-        outcome, told = await child.run(spec, most_s, COMMAND)
+        outcome, told = await child.run(spec, most_s(self._settings.listen_s) + _SLOW_START_S, COMMAND)
         self._pool(told)
         window = part(told, "window")
         self._suspect(channel.label, window)

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 
 NUMBER_PATTERN = (
     r"(?!\+?(?:00)?[0-9]{0,4}116[0-9]{3}$)"  # 116 006, 116 117 and their kind, with a country before them or not
+    r"(?![09]?3(?:018|020|114|117|1177|624|919|977)$)"  # France's lines for who is in danger
     r"(?:\+[1-9][0-9]{7,14}|(?!00)(?![09][0-9]{3}$)[0-9]{4,15}|00[1-9][0-9]{7,14}"
     r"|(?!sos|emergency|police|fire|ambulance|urgence|samu|pompiers|secours)[a-z][a-z0-9._-]{0,31})"
 )
@@ -21,8 +22,10 @@ NUMBER_ALLOWED = "a test number of 4 digits or more, or a name; never one that c
 _FRANCE = {"15", "17", "18", "110", "112", "113", "114", "115", "116", "117", "118", "119", "191", "196", "197"}
 _ELSEWHERE = {"911", "999", "000"}
 _SOCIAL = {"116000", "116006", "116111", "116117"}
-EMERGENCY = frozenset(_FRANCE | _ELSEWHERE | _SOCIAL)
-"""112: directive 2018/1972, art. 109; 116xxx: services of social value, decision 2007/116."""
+_IN_DANGER = {"3018", "3020", "3114", "3117", "31177", "3624", "3919", "3977"}
+EMERGENCY = frozenset(_FRANCE | _ELSEWHERE | _SOCIAL | _IN_DANGER)
+"""112: directive 2018/1972, art. 109; 116xxx: services of social value, decision 2007/116; 3114: suicide, 3919 and
+3977: violence, 3018 and 3020: harassment of children, 3117: alarm on trains, 3624: doctors at night."""
 
 _HELP = ("sos", "emergency", "police", "fire", "ambulance", "urgence", "samu", "pompiers", "secours")
 _OUTSIDE = ("0", "9")  # a private exchange's digit for a line

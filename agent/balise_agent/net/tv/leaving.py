@@ -15,11 +15,11 @@ import time
 
 from balise_agent.net.tv.address import Address
 from balise_agent.net.tv.joining import ANCILLARY_BYTES, told
+from balise_agent.net.tv.times import LEAVE_S
 
 QUIET_S = (
     1.0  # IGMPv3's last member query interval (RFC 3376 § 8.8): a router that asks again has had its answer by then
 )
-MOST_S = 5.0
 
 _ETHERTYPES = {4: 0x0800, 6: 0x86DD}
 _SO_TIMESTAMPNS = 35
@@ -42,12 +42,12 @@ class Watch:
             self._socket = self._open(interface)
 
     def left_ms(self, left_ns: int) -> float | None:
-        """From leaving to the last datagram; `MOST_S` where it did not end; None: it cannot be seen."""
+        """From leaving to the last datagram; `LEAVE_S` where it did not end; None: it cannot be seen."""
         if self._socket is None:
             return None
         last_ns, start_s = left_ns, time.monotonic()
         quiet_s = start_s
-        while (now_s := time.monotonic()) - start_s < MOST_S and now_s - quiet_s < QUIET_S:
+        while (now_s := time.monotonic()) - start_s < LEAVE_S and now_s - quiet_s < QUIET_S:
             select.select([self._socket], [], [], 0.05)
             try:
                 came = self._came()
@@ -57,7 +57,7 @@ class Watch:
                 last_ns, quiet_s = max(last_ns, *came), time.monotonic()
             if self._is_loopback:
                 return None
-        return min((last_ns - left_ns) / 1e6, MOST_S * 1_000)
+        return min((last_ns - left_ns) / 1e6, LEAVE_S * 1_000)
 
     def close(self) -> None:
         if self._socket is not None:

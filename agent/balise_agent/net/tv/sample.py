@@ -23,9 +23,8 @@ from balise_agent.net.tv.address import Address
 from balise_agent.net.tv.joining import Joined
 from balise_agent.net.tv.leaving import Watch
 from balise_agent.net.tv.receiving import Came, Receiver, listen
+from balise_agent.net.tv.times import FIRST_S, START_S
 
-FIRST_S = 5.0  # for the first packet: 100 times what a join takes
-START_S = 8.0  # for the first random access: longer than any GOP in use
 _STEPS: tuple[tuple[str, Literal["pat", "pmt", "pcr", "pes", "rap"]], ...] = (
     ("zap_pat_ms", "pat"),
     ("zap_pmt_ms", "pmt"),
