@@ -6,18 +6,17 @@ import json
 import sys
 from pathlib import Path
 
-from balise_agent.net.mpegts.analyser import Analyser
+from balise_agent.net.mpegts.analyser import BATCH, Analyser
 from balise_agent.net.mpegts.report import Report
 
-_CHUNK = 188 * 5_320
-_SHOWN_EACH = 20  # chunks between two lines of progress
+_SHOWN_EACH = 4  # chunks between two lines of progress
 
 
 def analyse(path: Path) -> Report:
     """Reads it whole, with progress on a terminal. OSError: it cannot be read."""
     analyser, size, read = Analyser(), path.stat().st_size, 0
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
+    with path.open("rb", buffering=0) as file:
+        while chunk := file.read(BATCH):
             analyser.feed(chunk)
             read += len(chunk)
             _progress(read, size)
@@ -41,6 +40,6 @@ def show(report: Report, *, as_json: bool) -> str:
 
 
 def _progress(read: int, size: int) -> None:
-    if sys.stderr.isatty() and (read >= size or read // _CHUNK % _SHOWN_EACH == 0):
+    if sys.stderr.isatty() and (read >= size or read // BATCH % _SHOWN_EACH == 0):
         end = "\n" if read >= size else "\r"
         print(f"  {min(100, 100 * read // max(1, size))} %", end=end, file=sys.stderr, flush=True)

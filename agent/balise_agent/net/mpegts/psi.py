@@ -22,6 +22,7 @@ _AUDIO_DESCRIPTORS = frozenset({0x6A, 0x7A, 0x7C, 0x7B})  # AC-3, E-AC-3, AAC, D
 _SERVICE_DESCRIPTOR = 0x48
 _WITHOUT_CRC = frozenset({TDT, 0x71, 0x72, 0x7E})
 _MOST_CACHED = 256
+SI_PIDS = frozenset(range(0x10, 0x20))  # no PMT can be there (EN 300 468 § 5.1.3)
 
 # zlib's CRC is the same polynomial read from the other end: equal to a bitwise MPEG-2 CRC-32.
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
@@ -58,6 +59,11 @@ class Assembler:
     def lose(self) -> None:
         """A packet was lost: what was begun is over, and no fault of its own."""
         self.held = None
+
+    @property
+    def again(self) -> tuple[bytes, Found] | None:
+        """A payload that would bring what it brought before; None: there is none, or a section is begun."""
+        return None if self.held is not None or self._found is None else (self._last, self._found)
 
     def push(self, payload: bytes, *, starts: bool) -> Found:
         """The next payload; ``starts``: it begins with a pointer to where a section begins."""
@@ -113,34 +119,44 @@ class Tables:
     sections: dict[tuple[int, int], int] = field(default_factory=dict)  # (PID, table_id) -> how many came whole
     crc_errors: int = 0
     _accepted: dict[tuple[int, int, int, int], bytes] = field(default_factory=dict)
+    _whole: dict[tuple[int, int, int, int], bytes] = field(default_factory=dict)  # of those that are only counted
 
     def take(self, pid: int, section: bytes) -> int | None:
         """The table_id of a section that is whole; None: its CRC is wrong."""
         table = section[0]
-        if len(section) < 8 or not section[1] & 0x80:
-            return self._count(pid, table)
-        key = (pid, table, section[3] << 8 | section[4], section[6])
-        if self._accepted.get(key) == section:
+        if self.is_known(pid, section):
             return self._count(pid, table)
         if table not in _WITHOUT_CRC and not crc_is_right(section):
             self.crc_errors += 1
             return None
-        if len(self._accepted) >= _MOST_CACHED:
-            self._accepted.clear()
-        self._accepted[key] = section
+        known = self._whole if is_only_counted(pid, table) else self._accepted
+        if len(known) >= _MOST_CACHED:
+            known.clear()
+        known[pid, table, section[3] << 8 | section[4], section[6]] = section
         self._read(pid, table, section)
         return self._count(pid, table)
 
+    def is_known(self, pid: int, section: bytes) -> bool:
+        """Whether it is the last one of its kind again, or one that has no CRC and is not read."""
+        if len(section) < 8 or not section[1] & 0x80:
+            return True
+        known = self._whole if is_only_counted(pid, section[0]) else self._accepted
+        return known.get((pid, section[0], section[3] << 8 | section[4], section[6])) == section
+
+    def count(self, pid: int, table: int, sections: int) -> None:
+        """So many more, all known."""
+        self.sections[pid, table] = self.sections.get((pid, table), 0) + sections
+
     def pmt_pids(self) -> frozenset[int]:
         """Where the PAT says that PMTs are."""
-        return frozenset(self.programmes.values())
+        return frozenset(self.programmes.values()) - SI_PIDS
 
     def of_kind(self) -> dict[int, str]:
         """Codec of each video PID, "audio" of each audio PID."""
         return {stream.pid: stream.codec for streams in self.streams.values() for stream in streams if stream.codec}
 
     def _count(self, pid: int, table: int) -> int:
-        self.sections[pid, table] = self.sections.get((pid, table), 0) + 1
+        self.count(pid, table, 1)
         return table
 
     def _read(self, pid: int, table: int, section: bytes) -> None:
@@ -164,6 +180,11 @@ class Tables:
         if self.streams.get(pid) != found:
             self.streams[pid] = found
             self.version += 1
+
+
+def is_only_counted(pid: int, table: int) -> bool:
+    """Whether a section's CRC is all that is looked at."""
+    return pid in SI_PIDS and not (pid == SDT_PID and table == SDT)
 
 
 def _pat(body: bytes) -> dict[int, int]:

@@ -8,7 +8,7 @@ Rule 1: memory is bounded whatever comes: lists end, PIDs are 8,192, sections 4,
 
 from __future__ import annotations
 
-from bisect import bisect_right, insort
+from bisect import bisect_right
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -36,7 +36,7 @@ MOST_ERRORS = 20
 MOST_POINTS = 4_096
 MOST_SECONDS = 100_000
 _MS = 1_000_000
-_TICKS_A_MS = 27_000
+TICKS_A_MS = 27_000
 _LONGEST_MS = 10_000.0  # between two PCRs; above it the clock jumped
 _TABLES = frozenset({PAT_PID, CAT_PID, NIT_PID, SDT_PID, EIT_PID, TDT_PID})
 
@@ -108,8 +108,9 @@ class Reading:
         self.video_pids: frozenset[int] = frozenset()
         self.scanned_pids: frozenset[int] = frozenset()  # videos that never said where a decoder can start
         self.wishes = 0  # counts changes of what is wanted
-        self._assemblers: dict[int, Assembler] = {}
-        self._losses: list[int] = []
+        self.losses: list[int] = []  # indices
+        self.assemblers: dict[int, Assembler] = {}
+        self.runs: dict[int, dict[bytes, tuple[int, ...]]] = {}  # of `batch_tables`
 
     def is_wanted(self, head: Header) -> bool:
         """Whether a packet says something beside its counter and the start of a PES packet."""
@@ -120,12 +121,12 @@ class Reading:
         return head.starts and head.pid in self.scanned_pids
 
     def lost_at(self, index: int) -> None:
-        """Packets were lost just before this one."""
-        if not self._losses or index > self._losses[-1]:
-            self._losses.append(index)
-        else:
-            insort(self._losses, index)
-        del self._losses[:-MOST_POINTS]
+        """Packets were lost just before this one; told in order."""
+        self.losses.append(index)
+
+    def forget(self) -> None:
+        """A batch is over: of its losses only the last can be in an interval that is not."""
+        del self.losses[:-1]
 
     def note(self, index: int, pid: int, what: str) -> None:
         """An error that counts against its second."""
@@ -172,34 +173,10 @@ class Reading:
         if self.timeline.is_live and len(clock.points) < MOST_POINTS:
             clock.points.append((clock.elapsed_ms, self.timeline.at(index) / _MS))
 
-    def run(self, pid: int, indices: list[int], values: list[int], passed: list[int], packets: list[int]) -> None:
-        """`clock` for many of a PID, none of which jumps, is damaged or a repeat. ``passed``, ``packets``: ticks and
-        packets since the one before, 0 before the first of all."""
-        clock = self.clocks.setdefault(pid, Clock())
-        clock.count += len(indices)
-        self._first("pcr", indices[0])
-        if self.timeline.follows(pid):
-            self.timeline.clocks(pid, indices, values, passed)
-        if clock.last is None:
-            passed, packets = passed[1:], packets[1:]
-            since = indices[:-1]
-        else:
-            since = [clock.index, *indices[:-1]]
-        clock.last, clock.index = values[-1], indices[-1]
-        if not passed:
-            return
-        longest_ms = max(passed) / _TICKS_A_MS
-        clock.longest_ms = max(clock.longest_ms or 0.0, longest_ms)
-        clock.above[0] += sum(one / _TICKS_A_MS > PCR_LIMITS_MS[0] for one in passed)
-        lost = self._losses
-        for ticks_, number, start in zip(passed, packets, since, strict=True):
-            is_lossy = bool(lost) and bisect_right(lost, start + number) > bisect_right(lost, start)
-            clock.rate.add(number, ticks_, is_lossy=is_lossy)
-
     def _passed(self, clock: Clock, index: int, pid: int, value: int) -> None:
         passed = ticks(value, clock.last or 0)
-        passed_ms = passed / _TICKS_A_MS
-        is_lossy = bisect_right(self._losses, index) > bisect_right(self._losses, clock.index)
+        passed_ms = passed / TICKS_A_MS
+        is_lossy = bisect_right(self.losses, index) > bisect_right(self.losses, clock.index)
         if passed_ms > PCR_LIMITS_MS[1] and not is_lossy:
             clock.jumps += 1
             self.note(index, pid, "clock_jumps")
@@ -215,12 +192,12 @@ class Reading:
     # tables
 
     def _table(self, index: int, head: Header, packet: bytes, found: Break | bool) -> None:
-        if head.scrambling and head.pid in (PAT_PID, *self.tables.programmes.values()):
+        if head.scrambling and head.pid in (PAT_PID, *self.tables.pmt_pids()):
             self.table_errors += 1
             self.note(index, head.pid, "table_scrambled")
         if not head.has_payload or head.scrambling:
             return
-        assembler = self._assemblers.setdefault(head.pid, Assembler())
+        assembler = self.assemblers.setdefault(head.pid, Assembler())
         if isinstance(found, Break) and found.missing:
             assembler.lose()
         came = assembler.push(packet[head.payload : SIZE], starts=head.starts)
@@ -262,14 +239,18 @@ class Reading:
         self.video_pids = frozenset(pid for pid, codec in self.av_pids.items() if codec != "audio")
         self.scanned_pids = self.video_pids - told
         self.starts = {pid: self.starts.get(pid) or Interval(last_ns=at_ns) for pid in self.av_pids}
-        self._assemblers = {pid: held for pid, held in self._assemblers.items() if pid in self.psi_pids}
+        self.assemblers = {pid: held for pid, held in self.assemblers.items() if pid in self.psi_pids}
 
     def _late(self, interval: Interval, index: int, pid: int, limit_ms: float, what: str) -> None:
-        last_ns, now_ns = interval.last_ns, self.timeline.at(index)
-        passed_ms = interval.see(now_ns)
-        if passed_ms is not None and last_ns is not None and passed_ms > limit_ms:
-            self.note(index, pid, what)
-            self.absent(last_ns + limit_ms * _MS, now_ns)
+        passed_ms = interval.see(self.timeline.at(index))
+        if passed_ms is not None and passed_ms > limit_ms:
+            self.late(index, pid, passed_ms, limit_ms, what)
+
+    def late(self, index: int, pid: int, passed_ms: float, limit_ms: float, what: str) -> None:
+        """It came, but long after the one before it."""
+        at_ns = self.timeline.at(index)
+        self.note(index, pid, what)
+        self.absent(at_ns - (passed_ms - limit_ms) * _MS, at_ns)
 
     def absent(self, from_ns: float, to_ns: float) -> None:
         """Each second from the one to the other is bad."""
@@ -292,10 +273,8 @@ class Reading:
 
     def gone(self, index: int, pid: int, passed_ms: float) -> None:
         """A PID that the tables refer to was not there for so long."""
-        at_ns = self.timeline.at(index)
         self.missing_pids.add(pid)
-        self.note(index, pid, "pid_missing")
-        self.absent(at_ns - (passed_ms - PID_LIMIT_MS) * _MS, at_ns)
+        self.late(index, pid, passed_ms, PID_LIMIT_MS, "pid_missing")
 
     def _picture(self, index: int, head: Header, packet: bytes) -> None:
         """Whether a decoder can start here. A stream that says so once is believed from then on."""

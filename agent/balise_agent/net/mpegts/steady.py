@@ -9,12 +9,26 @@ Rule 1: the first intervals fix the rate by their median, which losses in some o
 from __future__ import annotations
 
 from statistics import median
+from typing import Any
 
 _FIRST = 64  # 1.3 to 2.5 s
 _ROUNDING = 1.5  # packets
 _FINE = 0.002  # of an interval's packets: what the median of rounded rates may be off
 _MOST_ODD = 0.05  # of a rate that is constant
 _LEAST_FIT = 0.25  # of those that lost something: at 5 % of loss half the intervals have some
+
+
+_Sum = tuple[int, int, int]  # intervals, packets, ticks
+
+
+def off(packets: Any, ticks: Any, nominal: float) -> Any:
+    """Packets more than an interval's time is worth; of one interval, or of an array of them."""
+    return packets - ticks * nominal
+
+
+def within(packets: Any) -> Any:
+    """How far off is still the same rate."""
+    return _ROUNDING + _FINE * packets
 
 
 class Rate:
@@ -26,6 +40,11 @@ class Rate:
         self._fit, self._short = [0, 0, 0], [0, 0, 0]  # intervals, packets, ticks
         self._odd = 0
         self._other = [0, 0]  # packets and ticks of all clean intervals
+
+    @property
+    def nominal(self) -> float:
+        """Packets a tick that an interval is held to; 0: not fixed yet."""
+        return self._nominal
 
     def add(self, packets: int, ticks: int, *, is_lossy: bool) -> None:
         """An interval; ``is_lossy``: a counter told that something is missing in it."""
@@ -40,6 +59,12 @@ class Rate:
         self._first.append((packets, ticks, is_lossy))
         if len(self._first) == _FIRST:
             self._settle()
+
+    def add_judged(self, fit: _Sum, short: _Sum, odd: int, clean: _Sum) -> None:
+        """`add` of many at once, judged by `off` and `within` already; only once the rate is fixed."""
+        for part, more in ((self._fit, fit), (self._short, short), (self._other, clean[1:])):
+            part[:] = [one + other for one, other in zip(part, more, strict=True)]
+        self._odd += odd
 
     @property
     def packets_a_tick(self) -> float:
@@ -81,11 +106,10 @@ class Rate:
                 self._judge(packets, ticks, is_lossy=is_lossy)
 
     def _judge(self, packets: int, ticks: int, *, is_lossy: bool) -> None:
-        off = packets - ticks * self._nominal
-        within = _ROUNDING + _FINE * packets
-        if is_lossy or off < -within:
+        away, allowed = off(packets, ticks, self._nominal), within(packets)
+        if is_lossy or away < -allowed:
             part = self._short
-        elif off > within:
+        elif away > allowed:
             self._odd += 1
             return
         else:

@@ -52,6 +52,7 @@ class Stream:
         del self.reading.errors[MOST_ERRORS:]
         self.index += packets
         self.timeline.forget(self.index)
+        self.reading.forget()
 
     def _count(self, one: Break) -> None:
         """Breaks of several PIDs within a datagram are one loss; of one that is longer, each PID tells a part."""

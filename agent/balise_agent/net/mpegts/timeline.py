@@ -10,10 +10,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 
-from balise_agent.net.mpegts.packet import ticks
+from balise_agent.net.mpegts.packet import NS_PER_TICK, ticks
 
 _FARTHEST_S = 10  # between two PCRs; above it the clock jumped
-_NS_PER_TICK = 1_000 / 27
 
 
 class Timeline:
@@ -47,8 +46,8 @@ class Timeline:
             passed = ticks(value, last)
             base_ns = self.at(index)
             if not jumps and index > before and 0 < passed <= _FARTHEST_S * 27_000_000:
-                each_ns = passed * _NS_PER_TICK / (index - before)
-                base_ns = self.at(before) + passed * _NS_PER_TICK
+                each_ns = passed * NS_PER_TICK / (index - before)
+                base_ns = self.at(before) + passed * NS_PER_TICK
                 self._turn(index, base_ns, each_ns)
         self._pcr = (pid, index, value)
 
@@ -56,17 +55,21 @@ class Timeline:
         """Whether this PID's clock is the one that dates packets."""
         return not self._live and (self._pcr is None or self._pcr[0] == pid)
 
-    def clocks(self, pid: int, indices: list[int], values: list[int], passed: list[int]) -> None:
-        """`clock` for each; none jumps. ``passed``: ticks before each since the one before."""
-        if self._pcr is None:
-            self._pcr = (pid, indices[0], values[0])
-            indices, values, passed = indices[1:], values[1:], passed[1:]
-        _, before, _ = self._pcr
-        for index, value, ticks_ in zip(indices, values, passed, strict=True):
-            length_ns = ticks_ * _NS_PER_TICK
-            self._turn(index, self.at(before) + length_ns, length_ns / (index - before))
-            before = index
-            self._pcr = (pid, index, value)
+    def dates(self, pid: int) -> bool:
+        """Whether it is this PID's clock already."""
+        return self._pcr is not None and self._pcr[0] == pid
+
+    @property
+    def last_index(self) -> int | None:
+        """Of the last PCR that dates packets; None: there was none."""
+        return None if self._pcr is None else self._pcr[1]
+
+    def turn(self, pid: int, indices: list[int], base_ns: list[float], each_ns: list[float], value: int) -> None:
+        """`clock` for many that follow the last one, what they come to worked out already. ``value``: of the last."""
+        self._starts += indices
+        self._base_ns += base_ns
+        self._each_ns += each_ns
+        self._pcr = (pid, indices[-1], value)
 
     def at(self, index: int) -> float:
         """In ns."""

@@ -1,0 +1,68 @@
+"""Where do PES packets of videos and sounds begin in a batch, and is one of them late?"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+import numpy as np
+
+from balise_agent.net.mpegts.batch_times import see, times_ns
+from balise_agent.net.mpegts.heads import ADAPTED, DAMAGED, PAYLOAD, SCRAMBLED, STARTS, Array, Heads, lookup
+from balise_agent.net.mpegts.packet import SIZE
+from balise_agent.net.mpegts.reading import PID_LIMIT_MS, PTS_LIMIT_MS, Interval, Reading
+from balise_agent.net.mpegts.stream import Stream
+
+_PES_HEAD = 13
+
+
+class Wanted(NamedTuple):
+    """The videos and sounds that the tables refer to, as of a place of a batch."""
+
+    starts: dict[int, Interval]
+    videos: frozenset[int]
+
+
+def wanted(reading: Reading) -> Wanted:
+    """As of now."""
+    return Wanted(reading.starts, reading.video_pids)
+
+
+def begun(heads: Heads, repeats: Collection[int]) -> Array:
+    """Places of packets that begin something, whole, clear and not for the second time."""
+    starts = heads.words & (STARTS | DAMAGED | SCRAMBLED) == STARTS
+    starts[list(repeats)] = False
+    return np.flatnonzero(starts)
+
+
+def begin(stream: Stream, heads: Heads, places: Array, of: Wanted) -> None:
+    """`Reading.begins` for each, PID by PID."""
+    places = places[lookup(of.starts)[heads.pids[places]]]
+    if not len(places):
+        return
+    times, dated, pids = times_ns(stream.timeline, places + heads.index), _has_pts(heads, places), heads.pids[places]
+    for pid in heads.groups.keys() & of.starts.keys():
+        mine = np.flatnonzero(pids == pid)
+        if len(mine):
+            _begin_one(stream.reading, pid, of, places[mine] + heads.index, times[mine], dated[mine])
+
+
+def _begin_one(reading: Reading, pid: int, of: Wanted, indices: Array, times: Array, dated: Array) -> None:
+    for nth, passed_ms in see(of.starts[pid], times, PID_LIMIT_MS):
+        reading.gone(int(indices[nth]), pid, passed_ms)
+    if dated.any():
+        see(reading.pts.setdefault(pid, Interval()), times[dated], PTS_LIMIT_MS)
+    if pid in of.videos:
+        reading.firsts["pes"] = min(reading.firsts.get("pes", float(times[0])), float(times[0]))
+
+
+def _has_pts(heads: Heads, places: Array) -> Array:
+    """`packet.has_pts` of each packet's payload."""
+    words, flat = heads.words[places], heads.packets.reshape(-1)
+    begins = np.full(len(places), 4)
+    adapted = words & ADAPTED != 0
+    begins[adapted] = 5 + heads.packets[places[adapted], 4].astype(np.intp)
+    fits = (words & PAYLOAD != 0) & (begins < SIZE - _PES_HEAD)
+    at = places * SIZE + np.where(fits, begins, 0)
+    is_pes = (flat[at] == 0) & (flat[at + 1] == 0) & (flat[at + 2] == 1)
+    return fits & is_pes & (flat[at + 6] >> 6 == 2) & (flat[at + 7] & 0x80 != 0)
