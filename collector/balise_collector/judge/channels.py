@@ -20,6 +20,7 @@ from balise_collector.judge.runs import is_explained
 GOODS_BREAK = 3  # so many good samples between two bad ones: the channel was well meanwhile
 APART_MS = 90 * MINUTE_MS  # bad samples further apart are two faults, as no good one tells
 TOGETHER_MS = 30 * MINUTE_MS  # channels that fail within it fail together
+UNSEEN_MIN = 15  # so long a channel is taken to be bad after its last bad sample, where none tells
 ONE_BUILDING = 0.6
 MOST = 0.8  # of the channels: all of them
 
@@ -103,8 +104,7 @@ class Channels:
         first, last = run[0][0] // MINUTE_MS, run[-1][0] // MINUTE_MS
         if seen.goods(first, last + 1) > len(run) * (1 - settings.channel_share):
             return
-        before, after = _near(seen, first, -1), _near(seen, last, 1)
-        enough = after is not None and seen.goods(last, last + APART_MS // MINUTE_MS) >= GOODS_BREAK
+        before = _near(seen, first, -1)
         order = {home: ts_ms for ts_ms, home in reversed(run)}
         runs.append(
             Run(
@@ -112,7 +112,7 @@ class Channels:
                 start_ms=run[0][0]
                 if before is None
                 else max((before + first + 1) // 2 * MINUTE_MS, run[0][0] - 900_000),
-                end_ms=(last + after + 1) // 2 * MINUTE_MS if enough and after is not None else None,
+                end_ms=_ended(seen, last),
                 last_bad_ms=run[-1][0],
                 known_ms=sorted(order.values())[settings.channel_homes - 1],
                 homes=tuple(homes),
@@ -190,6 +190,17 @@ def _watches(ground: Ground, home: str, since_ms: int, until_ms: int | None) -> 
     """Its probe was there while it lasted."""
     last = ground.logs[home].cells.newest if until_ms is None else until_ms // MINUTE_MS
     return ground.logs[home].cells.last(c.ALIVE, last, max(1, last - since_ms // MINUTE_MS + 15)) >= 0
+
+
+def _ended(seen: Channel, last: int) -> int | None:
+    """Half way to the next good sample; where none came for long and then one did, nobody looked. None: it goes on."""
+    after = _near(seen, last, 1)
+    if after is None:
+        known = max((day for day in seen.good), default=-1)
+        later = known >= 0 and seen.goods(last + 1, (known + 1) * DAY_MIN) > 0
+        return (last + UNSEEN_MIN) * MINUTE_MS if later else None
+    enough = seen.goods(last, last + APART_MS // MINUTE_MS) >= GOODS_BREAK
+    return (last + after + 1) // 2 * MINUTE_MS if enough else None
 
 
 def _near(seen: Channel, minute: int, step: int) -> int | None:

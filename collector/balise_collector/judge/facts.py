@@ -16,7 +16,8 @@ from balise_collector.judge import cells as c
 from balise_collector.judge.cells import DAY_MIN, MINUTE_MS
 from balise_collector.judge.incidents import SERVICES as HIT
 from balise_collector.judge.incidents import Incident, Spell
-from balise_collector.judge.log import CUT_CLASSES, HomeLog
+from balise_collector.judge.ladder import CUT_CLASSES
+from balise_collector.judge.log import HomeLog
 from balise_collector.judge.settings import Settings
 
 Service = Literal["internet", "television", "telephone", "probe"]
@@ -55,7 +56,7 @@ def timeline(
     for spell, incident in parts:
         if service in HIT[incident.kind] and incident.opened_ms <= to_ms:
             spans = _paint(spans, spell, incident, service, _there(log, incident, from_ms, to_ms, settings))
-    for outage in log.outage_list():
+    for outage in log.stretches:
         if outage.place in CARRIED[service] and outage.start_ms < to_ms:
             end_ms = _end(log, outage.start_ms, outage.end_ms, to_ms)
             if end_ms > from_ms:
@@ -175,7 +176,7 @@ def now(log: HomeLog, service: Service, now_ms: int, parts: Sequence[Part], sett
                 [Span(now_ms, now_ms + 1, OK)] if incident.kind == "line" or _is_there(log, now_ms, settings) else []
             )
             span = _paint(span, spell, incident, service, there)
-    recent = log.outage_list() if log.last_outage_ms > now_ms - OUTAGE_MS else ()
+    recent = log.stretches if log.last_outage_ms > now_ms - OUTAGE_MS else ()
     for outage in reversed(recent):
         mine = outage.place in CARRIED[service] and outage.start_ms <= now_ms
         if mine and _end(log, outage.start_ms, outage.end_ms, now_ms + 1) > now_ms:

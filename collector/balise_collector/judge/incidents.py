@@ -105,9 +105,13 @@ def reused(before: Iterable[Incident], now: Sequence[Incident]) -> list[Incident
     return [i if (old := known.get((i.kind, i.element, i.since_ms, i.channels))) != i else old for i in now]
 
 
-def until(spells: Iterable[tuple[int | None, bool]], share: float) -> int | None:
-    """When so many were well again; exact dates before those of sessions. None: not yet."""
-    found = list(spells)
+def until(spells: Iterable[tuple[int | None, bool, bool]], share: float) -> int | None:
+    """When so many were well again; exact dates before those of sessions, and what others hid only where nothing else
+    is known. None: not yet."""
+    every = list(spells)
+    found = [(end, exact) for end, exact, hidden in every if not hidden]
+    if not found:
+        return max((end for end, _, _ in every if end is not None), default=None)
     ends = sorted(end for end, _ in found if end is not None)
     needed = max(1, -(-len(found) * share // 1))
     if len(ends) < needed:

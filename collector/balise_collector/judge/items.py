@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from balise_collector.judge import cells as c
-from balise_collector.judge.log import BOX_CLASSES, CUT_CLASSES, LINE_CLASSES, HomeLog, Outage, Silence
+from balise_collector.judge.ladder import CUT_CLASSES, Stretch, rung
+from balise_collector.judge.log import HomeLog, Silence
 from balise_collector.judge.settings import Settings
 
 Account = Literal["line", "box", "core", "power", "delivery", "quiet", ""]
@@ -20,8 +21,9 @@ SHORT_OUTAGE_MS = 30_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """``start_ms``: exact where the probe told it. ``known_ms``: when the collector could know of it, by dates of
-    the evidence; ``lost_ms`` None: its session was not lost."""
+    """``exact``: the probe itself dated it, to a second, or between two minutes where another fault hid it.
+    ``known_ms``: when the collector could know of it, by dates of the evidence; ``lost_ms`` None: its session was not
+    lost. ``hidden``: it may have gone on after its end."""
 
     start_ms: int
     home: str
@@ -30,6 +32,7 @@ class Item:
     exact: bool
     lost_ms: int | None
     account: Account
+    hidden: bool = False
 
 
 def of_silence(log: HomeLog, silence: Silence, now_ms: int, settings: Settings) -> Item | None:
@@ -58,10 +61,11 @@ def of_silence(log: HomeLog, silence: Silence, now_ms: int, settings: Settings) 
         exact=True,
         lost_ms=silence.lost_ms,
         account=account_of(outage.place),
+        hidden=outage.hidden,
     )
 
 
-def of_outage(log: HomeLog, outage: Outage) -> Item | None:
+def of_outage(log: HomeLog, outage: Stretch) -> Item | None:
     """A cut that no lost session goes with; None: there is one, or it was no cut of 30 s."""
     end_ms = outage.end_ms
     if outage.place not in CUT_CLASSES or (end_ms is not None and end_ms - outage.start_ms < SHORT_OUTAGE_MS):
@@ -76,25 +80,25 @@ def of_outage(log: HomeLog, outage: Outage) -> Item | None:
         exact=True,
         lost_ms=None,
         account=account_of(outage.place),
+        hidden=outage.hidden,
     )
 
 
 def account_of(place: str) -> Account:
     """What an outage's class says of the cut."""
-    if place in LINE_CLASSES:
-        return "line"
-    return "box" if place in BOX_CLASSES else "core"
+    at = rung(place)
+    return at if at in ("line", "box") else "core"
 
 
-def _near(log: HomeLog, outage: Outage) -> list[Silence]:
+def _near(log: HomeLog, outage: Stretch) -> list[Silence]:
     end_ms = outage.end_ms if outage.end_ms is not None else outage.told_ms
     found = log.silences(outage.start_ms - 600_000)
     return [s for s in found if s.lost_ms <= end_ms + 120_000]
 
 
-def _matching(log: HomeLog, silence: Silence) -> Outage | None:
+def _matching(log: HomeLog, silence: Silence) -> Stretch | None:
     """The first cut that this session was lost by: it began within minutes before the loss, and lasted beyond it."""
-    for outage in log.outage_list():
+    for outage in log.stretches:
         if outage.place not in CUT_CLASSES or outage.start_ms > silence.lost_ms:
             continue
         end_ms = outage.end_ms

@@ -21,14 +21,15 @@ from balise_collector.judge.evidence import Evidence
 from balise_collector.judge.facts import SERVICES, Part, Service, Span, timeline
 from balise_collector.judge.ground import Ground
 from balise_collector.judge.incidents import Incident, Spell
+from balise_collector.judge.ladder import Outage
 from balise_collector.judge.line import Cuts
-from balise_collector.judge.log import HomeLog, Outage
+from balise_collector.judge.log import HomeLog
 from balise_collector.judge.marks import NEVER, Channel, Marks
 from balise_collector.judge.names import Names
 from balise_collector.judge.platform import Blindness
 from balise_collector.judge.quality import Quality
 from balise_collector.judge.rating import Rating
-from balise_collector.judge.reading import READERS
+from balise_collector.judge.reading import READERS, is_bad_channel
 from balise_collector.judge.rows import Derived, Row
 from balise_collector.judge.runs import Skip, episodes
 from balise_collector.judge.settings import Settings
@@ -93,6 +94,7 @@ class Judge:
         """Concludes at that date, which never goes back; what is shown differently from then on."""
         self.now_ms = max(self.now_ms, now_ms)
         self._note_late()
+        self._lay_out()
         self._conclude_line()
         self._conclude_services()
         self._conclude_quality()
@@ -129,7 +131,7 @@ class Judge:
     def outages(self, home: str) -> list[Outage]:
         """The home's own account of its cuts."""
         log = self._ground.logs.get(home)
-        return [] if log is None else log.outage_list()
+        return [] if log is None else sorted(log.outages.values(), key=lambda o: o.start_ms)
 
     def rewrite(self, now_ms: int) -> Iterator[Derived]:
         """Every expected home's facts and all that homes share, changed or not; each 5 min."""
@@ -266,8 +268,8 @@ class Judge:
                 self._blindness.beat(row.ts_ms)
                 self._marks.line(row.ts_ms - self.settings.warm_up_s * 1_000)
         elif row.home in self._ground.topology.places and row.measurement in ("tv_window", "tv_zap"):
-            bad = row.kind == "failed" or float(row.fields.get("es_ratio", 0.0)) >= self.settings.tv_es_ratio
-            if row.measurement == "tv_window" or bad:
+            bad = is_bad_channel(row, self.settings.tv_es_ratio)
+            if bad is not None and (row.measurement == "tv_window" or bad):
                 self._ground.refer(row.target, row.ts_ms, bad)
                 self._marks.channels[row.target] = min(row.ts_ms, self._marks.channels.get(row.target, NEVER))
 
@@ -275,6 +277,7 @@ class Judge:
         """Rows of a silence tell what it was; rows near an incident tell who was well."""
         for home, ts_ms in self._touched.items():
             log = self._ground.logs[home]
+            self._quality.late(home, ts_ms)
             if ts_ms < self.now_ms - LATE_MS or self.now_ms - ts_ms < 0:
                 self._explain(log, ts_ms)
         if self._touched:
@@ -293,14 +296,25 @@ class Judge:
                 self._marks.line(silence.lost_ms)
                 return
 
+    def _lay_out(self) -> None:
+        """What homes told of their outages, and their minutes' marks, make parts of one fault each."""
+        for home in self._marks.told:
+            log = self._ground.logs[home]
+            for stretch in log.laid_out():
+                self._marks.outage(log, stretch)
+        self._marks.told.clear()
+
     def _conclude_line(self) -> None:
         marks, groups = self._marks, self._ground.groups
         for ts_ms, home in marks.began:
             self._cuts.began(ts_ms, home)
+        marks.began.clear()
+        for ts_ms, home in marks.lost:
+            self._cuts.began(ts_ms, home)
             changed_ms = self._ground.habits.lost(ts_ms, groups[home])
             if changed_ms is not None:
                 marks.line(changed_ms)
-        marks.began.clear()
+        marks.lost.clear()
         if marks.line_ms < NEVER:
             from_ms, marks.line_ms = marks.line_ms, NEVER
             self._cuts.conclude(from_ms, self.now_ms)
@@ -335,8 +349,9 @@ class Judge:
                     known_ms=o.told_ms,
                     well_ms=o.start_ms,
                     last_ms=o.end_ms if o.end_ms is not None else o.told_ms,
+                    hidden=o.hidden,
                 )
-                for o in log.outage_list()
+                for o in log.stretches
                 if o.place == place and o.start_ms >= from_ms
             ]
             self._shared[name].put(log.id, from_ms, found)
@@ -354,10 +369,10 @@ class Judge:
 
     def _conclude_quality(self) -> None:
         marks = self._marks
-        if marks.lossy or marks.buckets:
-            lossy, marks.lossy = marks.lossy, {}
-            pons, marks.buckets = marks.buckets, set()
-            self._quality.conclude(lossy, pons)
+        for home, buckets in marks.lossy.items():
+            self._quality.mark(home, buckets)
+        marks.lossy.clear()
+        self._quality.conclude(self.now_ms)
         if marks.rated:
             rated, marks.rated = marks.rated, {}
             self._rating.conclude(rated)

@@ -9,14 +9,17 @@ Rule 1: what is found in a stretch of time depends on the cuts in it and a minut
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import deque
-from collections.abc import Collection, Sequence
+from collections import Counter, deque
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from balise_collector.judge.causes import Cause, cause_of, home_cause
+from balise_collector.judge import cells as c
+from balise_collector.judge.causes import BY_ACCOUNT, Cause, cause_of, home_cause
 from balise_collector.judge.ground import Ground
 from balise_collector.judge.incidents import Confidence, Incident, Kind, Spell, reused, until
 from balise_collector.judge.items import Item, of_outage, of_silence
+from balise_collector.judge.ladder import RANK, rung
+from balise_collector.judge.log import HomeLog
 from balise_collector.judge.marks import NEVER, Marks
 from balise_collector.judge.shared import Element, Place, is_shared, places
 
@@ -24,6 +27,50 @@ BEFORE_MS = 900_000  # an outage is told of minutes after it began: so far back 
 CLUSTER_MS = 65_000  # after the first group that passes: the last of one cut are missed 23 s after the first
 MOST_EARLIER_MS = 60_000
 SETTLE_MS = 130_000  # by then the broker has missed everybody
+
+
+ACCOUNTS = {cause: account for account, (cause, _) in BY_ACCOUNT.items()} | {"works": "line"}
+"""What a home in an incident of that cause says of itself, where it says anything."""
+
+
+BROKE = frozenset({"line", "core"})
+
+
+class _Window:
+    """The cuts of the last minute, and how many of each element they are. ``told``: by their own account."""
+
+    __slots__ = ("_ground", "counts", "items", "told")
+
+    def __init__(self, ground: Ground) -> None:
+        self._ground = ground
+        self.items: deque[Item] = deque()
+        self.counts: dict[Element, int] = {}
+        self.told: dict[Element, int] = {}
+
+    def slide(self, ts_ms: int) -> None:
+        """What began more than a window before that date leaves it."""
+        while self.items and self.items[0].start_ms < ts_ms - self._ground.settings.window_s * 1_000:
+            self._count(self.items.popleft(), -1)
+
+    def add(self, item: Item) -> None:
+        """The next one."""
+        self.items.append(item)
+        self._count(item, 1)
+
+    def drop(self, used: Collection[tuple[int, str]]) -> None:
+        """These are explained."""
+        left = [i for i in self.items if (i.start_ms, i.home) not in used]
+        self.items.clear()
+        self.counts.clear()
+        self.told.clear()
+        for item in left:
+            self.add(item)
+
+    def _count(self, item: Item, step: int) -> None:
+        for element in self._ground.groups[item.home]:
+            self.counts[element] = self.counts.get(element, 0) + step
+            if item.account in BROKE:
+                self.told[element] = self.told.get(element, 0) + step
 
 
 class Cuts:
@@ -89,7 +136,7 @@ class Cuts:
         for home in homes:
             log = ground.logs[home]
             items = [of_silence(log, s, now_ms, ground.settings) for s in log.silences(from_ms - BEFORE_MS)]
-            items += [of_outage(log, o) for o in log.outage_list() if o.start_ms >= from_ms]
+            items += [of_outage(log, o) for o in log.stretches if o.start_ms >= from_ms]
             for item in items:
                 if item is not None and from_ms <= item.start_ms <= now_ms:
                     found[item.start_ms, home] = item
@@ -97,41 +144,42 @@ class Cuts:
 
     def _scan(self, items: Sequence[Item], from_ms: int, now_ms: int) -> tuple[list[Incident], list[Item]]:
         ground, found = self._ground, list[Incident]()
-        window: deque[Item] = deque()
-        counts: dict[Element, int] = {}
+        window = _Window(ground)
         used: set[tuple[int, str]] = set()
         for number, item in enumerate(items):
             if (item.start_ms, item.home) in used:
                 continue
-            while window and window[0].start_ms < item.start_ms - ground.settings.window_s * 1_000:
-                _count(counts, ground.groups[window.popleft().home], -1)
+            window.slide(item.start_ms)
             if item.account == "box" or ground.is_blind(item.start_ms):
                 continue  # its own probe says that it is not shared; or nobody heard
-            window.append(item)
-            _count(counts, ground.groups[item.home], 1)
-            if item.start_ms < from_ms or not self._passes_anywhere(item, counts):
+            if item.account and any(_explains(ground, i, item) for i in found):
+                continue  # another fault hid it for a while: it is one of those that go on
+            window.add(item)
+            if item.start_ms < from_ms or not self._passes_anywhere(item, window):
                 continue
-            cluster = [*window, *_following(items, number + 1, item.start_ms + CLUSTER_MS, used)]
+            cluster = [*window.items, *_following(items, number + 1, item.start_ms + CLUSTER_MS, used)]
             for incident in self._shared(cluster, now_ms):
                 found.append(incident)
                 used |= {(i.start_ms, i.home) for i in cluster if i.home in incident.hit}
-            window = deque(i for i in window if (i.start_ms, i.home) not in used)
-            counts = {}
-            for left in window:
-                _count(counts, ground.groups[left.home], 1)
+            window.drop(used)
         alone = [i for i in items if (i.start_ms, i.home) not in used]
         return found, alone
 
-    def _passes_anywhere(self, item: Item, counts: dict[Element, int]) -> bool:
+    def _passes_anywhere(self, item: Item, window: _Window) -> bool:
         return any(
-            counts[element] >= 2 and self._passes(element, counts[element], item.start_ms)
+            window.counts[element] >= 2
+            and self._passes(element, window.counts[element], window.told.get(element, 0), item.start_ms)
             for element in self._ground.groups[item.home]
         )
 
-    def _passes(self, element: Element, k: int, ts_ms: int) -> bool:
-        ground = self._ground
-        rate = ground.habits.rate(element, ts_ms)
-        return is_shared(k, max(k, ground.measured(element)), rate, ground.settings.alpha)
+    def _passes(self, element: Element, k: int, told: int, ts_ms: int) -> bool:
+        """So many fell silent together, or so many of them say themselves that their line broke."""
+        ground, settings = self._ground, self._ground.settings
+        m = max(k, ground.measured(element))
+        if is_shared(k, m, ground.habits.rate(element, ts_ms), settings.alpha):
+            return True
+        broke = settings.starts_per_day / 1_440 * settings.window_s / 60 * settings.overdispersion
+        return told >= 3 and is_shared(told, m, broke, settings.alpha)
 
     def _shared(self, cluster: Sequence[Item], now_ms: int) -> list[Incident]:
         first = {item.home: item for item in reversed(cluster)}
@@ -149,9 +197,9 @@ class Cuts:
         return places(
             sorted(items),
             groups,
-            lambda element: ground.healthy(element, items, lambda log: log.online_at(check_ms) is True),
+            lambda element: ground.healthy(element, items, lambda log: is_spared(log, check_ms, _rank(items.values()))),
             ground.size,
-            lambda element, k: self._passes(element, k, seed_ms),
+            lambda element, homes: self._passes(element, len(homes), _told(items, homes), seed_ms),
             ground.settings.spared,
         )
 
@@ -162,7 +210,7 @@ class Cuts:
         exact = sorted(i.start_ms for i in items if i.exact)
         starts = exact if len(exact) * 2 >= len(items) else sorted(i.start_ms for i in items)
         since_ms = starts[len(starts) // 2]
-        ended = until(((i.end_ms, i.exact) for i in items), settings.recovering)
+        ended = until(((i.end_ms, i.exact, i.hidden) for i in items), settings.recovering)
         kind: Kind = "platform" if cause.name == "delivery" else "line"
         works = ground.works([i.home for i in items], since_ms)
         known = sorted(i.known_ms for i in items)[: max(2, len(items) // 4)]
@@ -194,6 +242,23 @@ class Cuts:
         if found and len(found[0].homes) * 10 >= 8 * len(items):
             return Place(element=found[0].element, homes=place.homes, part=found[0].part)
         return place
+
+
+def is_spared(log: HomeLog, ts_ms: int, rank: int) -> bool:
+    """What broke there, of that rank on the ladder, did not break here: its session was open, or its own records show
+    that it was well, or broken further away."""
+    if log.online_at(ts_ms) or log.cells.at(ts_ms // c.MINUTE_MS) & (c.LINE_UP | c.OUT_OK):
+        return True
+    there = [
+        RANK[rung(s.place)] for s in log.stretches if s.start_ms <= ts_ms and (s.end_ms is None or ts_ms < s.end_ms)
+    ]
+    return bool(there) and min(there) > rank
+
+
+def _rank(items: Collection[Item]) -> int:
+    """Of what most of these homes say on the ladder; beyond all where none says anything."""
+    said = Counter(i.account for i in items if i.account in RANK)
+    return RANK[max(said.items(), key=lambda a: (a[1], a[0]))[0]] if said else len(RANK)
 
 
 def own_incidents(ground: Ground, items: Sequence[Item], now_ms: int) -> list[Incident]:
@@ -272,6 +337,8 @@ def _absorbed(
 def _explains(ground: Ground, incident: Incident, item: Item) -> bool:
     if incident.part or item.account in ("box", "delivery") or incident.element not in ground.groups[item.home]:
         return False
+    if item.account and ACCOUNTS.get(incident.cause, item.account) != item.account:
+        return False  # what its own records say is another fault
     end_ms = incident.until_ms
     return incident.since_ms <= item.start_ms and (end_ms is None or item.start_ms < end_ms)
 
@@ -281,9 +348,9 @@ def _edge(incident: Incident) -> int:
     return max(last, incident.since_ms) + 2 * CLUSTER_MS
 
 
-def _count(counts: dict[Element, int], groups: Sequence[Element], step: int) -> None:
-    for element in groups:
-        counts[element] = counts.get(element, 0) + step
+def _told(items: Mapping[str, Item], homes: Collection[str]) -> int:
+    """Of these homes, those that say themselves that their line broke."""
+    return sum(items[home].account in BROKE for home in homes)
 
 
 def _following(items: Sequence[Item], at: int, to_ms: int, used: set[tuple[int, str]]) -> list[Item]:
@@ -296,7 +363,11 @@ def _following(items: Sequence[Item], at: int, to_ms: int, used: set[tuple[int, 
 
 
 def _spell(item: Item, ended_ms: int | None) -> Spell:
-    """A home whose own account is exact keeps it; another began when most did, and ended when it was back."""
+    """A home whose own account is exact keeps it; another ended when it was back, or when most were; and where nobody
+    could see whether it went on, it did as long as for most."""
+    if item.hidden and item.end_ms is not None:
+        end_ms = None if ended_ms is None else max(item.end_ms, ended_ms)
+        return Spell(home=item.home, start_ms=item.start_ms, end_ms=end_ms)
     if item.exact:
         return Spell(home=item.home, start_ms=item.start_ms, end_ms=item.end_ms)
     ends = [end for end in (item.end_ms, ended_ms) if end is not None]

@@ -12,24 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
 from balise_collector.judge.cells import DAY_MIN, MINUTE_MS, Cells
+from balise_collector.judge.ladder import Outage, Stretch, by_start, stretches
 from balise_collector.judge.topology import HomeSite
 
-LINE_CLASSES = frozenset({"access.line", "access.wan", "unplaced"})
-BOX_CLASSES = frozenset({"home.box_or_lan", "lan.link"})
-CUT_CLASSES = LINE_CLASSES | BOX_CLASSES | {"operator.core"}
-"""The home is without any service; in the others the line itself works."""
-
-
 V = TypeVar("V", tuple[int, bool], tuple[int, str], "Rate")
-
-
-class Outage(NamedTuple):
-    """What a probe's ladder told. ``end_ms`` None: it had not ended when it was last told of, at ``told_ms``."""
-
-    start_ms: int
-    end_ms: int | None
-    place: str
-    told_ms: int
 
 
 class Rate(NamedTuple):
@@ -38,6 +24,7 @@ class Rate(NamedTuple):
     ts_ms: int
     share: float
     bloat_us: int  # -1: rate only
+    idle: bool = False  # nobody used the line meanwhile, as far as was seen
 
 
 class Silence(NamedTuple):
@@ -49,13 +36,15 @@ class Silence(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class HomeLog:
-    """A home's memory. ``boots``: when its probe's machine started, to 10 s; ``bad_tv``: (date, channel)."""
+    """A home's memory. ``boots``: when its probe's machine started, to 10 s; ``bad_tv``: (date, channel); ``broken``:
+    minutes' marks that say where the line broke then, (date, class)."""
 
     id: str
     site: HomeSite
     cells: Cells = field(default_factory=Cells)
     sessions: list[tuple[int, bool]] = field(default_factory=list)
     outages: dict[str, Outage] = field(default_factory=dict)
+    broken: list[tuple[int, str]] = field(default_factory=list)
     boots: list[int] = field(default_factory=list)
     bad_tv: list[tuple[int, str]] = field(default_factory=list)
     rates: list[Rate] = field(default_factory=list)
@@ -65,7 +54,7 @@ class HomeLog:
     on_wifi: bool = False  # its probe ever told of a radio: nothing that it loses is the line's
     impaired: bool = False  # its link or radio was ever found not to do
     bad_days: dict[str, set[int]] = field(default_factory=dict)  # by symptom: days with a bad sample
-    _sorted: list[Outage] | None = None
+    stretches: tuple[Stretch, ...] = ()  # of its outages, as of the last `laid_out`
 
     def session(self, ts_ms: int, online: bool) -> bool:
         """Its session began or ended then; False: that is known."""
@@ -108,14 +97,22 @@ class HomeLog:
         if known is not None and _rank(known) >= _rank(told):
             return False
         self.outages[id_] = told
-        self._sorted = None
         return True
 
-    def outage_list(self) -> list[Outage]:
-        """By their start."""
-        if self._sorted is None:
-            self._sorted = sorted(self.outages.values())
-        return self._sorted
+    def breaks(self, ts_ms: int, place: str) -> bool:
+        """A minute's mark said where its line is broken; False: that is known."""
+        return _add(self.broken, (ts_ms, place))
+
+    def laid_out(self) -> set[Stretch]:
+        """Its outages are told apart by where they broke; what of it is other than before."""
+        before = self.stretches
+        found: list[Stretch] = []
+        for outage in self.outages.values():
+            first = bisect_left(self.broken, (outage.start_ms, ""))
+            last = len(self.broken) if outage.end_ms is None else bisect_left(self.broken, (outage.end_ms, ""))
+            found += stretches(outage, self.broken[first:last])
+        self.stretches = tuple(sorted(found, key=by_start))
+        return {*before} ^ {*self.stretches}
 
     def boot(self, ts_ms: int) -> bool:
         """Its machine started then; of what a minute's records say of the same start, all are kept."""
@@ -146,6 +143,7 @@ class HomeLog:
         return {
             "sessions": self.sessions,
             "outages": self.outages,
+            "broken": self.broken,
             "boots": self.boots,
             "bad_tv": self.bad_tv,
             "rates": self.rates,
@@ -162,12 +160,12 @@ class HomeLog:
         """What `told` gave."""
         self.sessions = [(int(ts), bool(online)) for ts, online in told["sessions"]]
         self.outages = {id_: Outage(*values) for id_, values in told["outages"].items()}
+        self.broken = [(int(ts), str(place)) for ts, place in told["broken"]]
         self.boots = list(told["boots"])
         self.bad_tv = [(int(ts), str(channel)) for ts, channel in told["bad_tv"]]
         self.rates = [Rate(*values) for values in told["rates"]]
         self.last_tv, self.last_telephone, self.last_outage_ms, self.impaired, self.on_wifi = told["last"]
         self.bad_days = {name: set(days) for name, days in told["bad_days"].items()}
-        self._sorted = None
 
     def forget(self, before_ms: int) -> None:
         """What is older goes; of its sessions the last before stays, for it tells how that time began."""
@@ -177,7 +175,9 @@ class HomeLog:
         self.boots = self.boots[bisect_left(self.boots, before_ms) :]
         self.bad_tv = self.bad_tv[bisect_left(self.bad_tv, (before_ms, "")) :]
         self.rates = [rate for rate in self.rates if rate.ts_ms >= before_ms]
-        self._sorted = None
+        oldest_ms = min((before_ms, *(o.start_ms for o in self.outages.values())))
+        self.broken = self.broken[bisect_left(self.broken, (oldest_ms, "")) :]
+        self.laid_out()
 
 
 def _rank(outage: Outage) -> tuple[bool, int, Outage]:

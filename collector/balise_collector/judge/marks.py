@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 
 from balise_collector.judge import cells as c
 from balise_collector.judge.cells import DAY_MIN, MINUTE_MS
-from balise_collector.judge.log import CUT_CLASSES, HomeLog, Outage
+from balise_collector.judge.ladder import CUT_CLASSES, Stretch
+from balise_collector.judge.log import HomeLog
 from balise_collector.judge.settings import Settings
 
 NEVER = 2**62
@@ -63,17 +64,19 @@ class Channel:
 class Marks:
     """What changed since it was last looked at.
 
-    ``line_ms``: from which date on cuts are judged again, ``began``: dates at which one began; ``outages``: homes with
-    a new one; ``runs``: by symptom and home, the first minute of a bad or good sample; ``buckets``: ten minutes of a
-    PON whose quality changed; ``lossy``, ``rated``: by home; ``channels``: with the first day that changed.
+    ``line_ms``: from which date on cuts are judged again; ``lost``, ``began``: dates at which sessions were lost, or
+    cuts began; ``told``: homes that told of an outage; ``outages``: homes whose outages are others from a date on;
+    ``runs``: by symptom and home, the first minute of a bad or good sample; ``lossy``: ten minutes of a home in
+    which something was bad; ``rated``: by home; ``channels``: with the first day that changed.
     """
 
     settings: Settings
     line_ms: int = NEVER
+    lost: list[tuple[int, str]] = field(default_factory=list)
     began: list[tuple[int, str]] = field(default_factory=list)
+    told: set[str] = field(default_factory=set)
     outages: dict[str, int] = field(default_factory=dict)
     runs: dict[tuple[str, str], int] = field(default_factory=dict)
-    buckets: set[tuple[str, int]] = field(default_factory=set)
     lossy: dict[str, set[int]] = field(default_factory=dict)
     rated: dict[str, int] = field(default_factory=dict)
     channels: dict[str, int] = field(default_factory=dict)
@@ -82,8 +85,8 @@ class Marks:
     def line(self, ts_ms: int) -> None:
         self.line_ms = min(self.line_ms, ts_ms)
 
-    def outage(self, log: HomeLog, told: Outage) -> None:
-        """It was told of an outage."""
+    def outage(self, log: HomeLog, told: Stretch) -> None:
+        """A part of an outage is new, or other than it was."""
         self.outages[log.id] = min(told.start_ms, self.outages.get(log.id, NEVER))
         log.last_outage_ms = max(log.last_outage_ms, told.end_ms or told.told_ms)
         for name in log.bad_days:
@@ -97,9 +100,10 @@ class Marks:
 
     def everything(self, log: HomeLog) -> None:
         """All that a home's log holds is to be concluded from again."""
-        self.began += [(ts_ms, log.id) for ts_ms, online in log.sessions if not online]
-        self.began += [(o.start_ms, log.id) for o in log.outages.values() if o.place in CUT_CLASSES]
+        self.lost += [(ts_ms, log.id) for ts_ms, online in log.sessions if not online]
+        self.began += [(s.start_ms, log.id) for s in log.stretches if s.place in CUT_CLASSES]
         if log.outages:
+            self.told.add(log.id)
             self.outages[log.id] = 0
         if log.rates:
             self.rated[log.id] = 0
@@ -115,7 +119,7 @@ class Marks:
         """A session began or ended: the silence that it ends, or begins, began there."""
         silence = log.silence_at(ts_ms - 1)
         if not online:
-            self.began.append((ts_ms, log.id))
+            self.lost.append((ts_ms, log.id))
         self.line(ts_ms if silence is None else min(ts_ms, silence.lost_ms))
 
     def boot(self, log: HomeLog, ts_ms: int) -> None:
@@ -146,10 +150,7 @@ class Marks:
 
     def quality(self, log: HomeLog, ts_ms: int) -> None:
         """A minute of a home became worse."""
-        bucket = ts_ms // MINUTE_MS // BUCKET_MIN
-        if log.site.pon:
-            self.buckets.add((log.site.pon, bucket))
-        self.lossy.setdefault(log.id, set()).add(bucket)
+        self.lossy.setdefault(log.id, set()).add(ts_ms // MINUTE_MS // BUCKET_MIN)
 
     def explained(self, log: HomeLog, ts_ms: int) -> None:
         """Something explains what was bad around that minute: the service's samples are judged again."""

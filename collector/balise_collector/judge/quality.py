@@ -22,28 +22,55 @@ from balise_collector.judge.shared import Element, is_shared
 
 BUCKET_MS = BUCKET_MIN * MINUTE_MS
 EVENINGS_APART = 22 * 60 // BUCKET_MIN  # evenings of one congestion are one incident
+SETTLED_MS = 100_000  # after its end: the windows of its last minute have come by then
+SLOW_SHARE = 0.6  # of the minutes seen
+GAP = 1  # ten minutes in a row that may be well within one spell
 LEAST_OWN = 3  # ten minutes in a row that one home's loss is an incident from
 EDGE_SHARE = 0.35  # of a PON's homes in one minute: it has begun, or is not over
 RADIO_MIN = 90
 
 
 class Quality:
-    """Bad ten minutes by home and by PON, and what was concluded from them."""
+    """Bad ten minutes by home and by PON, and what was concluded from them. ``_marked``: ten minutes of a home in which
+    anything was bad; ``_pending``: those that are to be judged, once they are over."""
 
-    __slots__ = ("_ground", "_homes", "_pons", "incidents")
+    __slots__ = ("_bad", "_ground", "_homes", "_is_open", "_marked", "_pending", "_pons", "_until", "incidents")
 
     def __init__(self, ground: Ground) -> None:
         self._ground = ground
-        self._homes: dict[str, list[int]] = {}
+        self._marked: dict[str, set[int]] = {}
+        self._pending: dict[int, set[str]] = {}
+        self._homes: dict[str, list[int]] = {}  # lossy
+        self._bad: dict[str, set[int]] = {}  # lossy or slow
         self._pons: dict[str, dict[int, bool]] = {}  # whether most of the bad were slow
+        self._until = -1  # ten minutes that are over
+        self._is_open = False
         self.incidents: list[Incident] = []
 
-    def conclude(self, lossy: dict[str, set[int]], pons: set[tuple[str, int]]) -> bool:
-        """Judges these ten minutes again; whether anything changed."""
-        changed = False
-        for home, buckets in lossy.items():
-            for bucket in buckets:
-                changed |= _keep(self._homes.setdefault(home, []), bucket, self._is_lossy(home, bucket))
+    def mark(self, home: str, buckets: set[int]) -> None:
+        """Something was bad in them."""
+        self._marked.setdefault(home, set()).update(buckets)
+        for bucket in buckets:
+            self._pending.setdefault(bucket, set()).add(home)
+
+    def late(self, home: str, from_ms: int) -> None:
+        """Rows of that date on came: what is over may be other than it was."""
+        first = (from_ms - MINUTE_MS) // BUCKET_MS
+        if first <= self._until:
+            self.mark(home, {b for b in self._marked.get(home, ()) if b >= first})
+
+    def conclude(self, now_ms: int) -> bool:
+        """Judges what is over by then; whether anything changed."""
+        until = (now_ms - SETTLED_MS) // BUCKET_MS - 1
+        changed = self._is_open and until != self._until
+        self._until = until
+        pons: set[tuple[str, int]] = set()
+        for bucket in sorted(b for b in self._pending if b <= until):
+            for home in self._pending.pop(bucket):
+                changed |= self._conclude_home(home, bucket)
+                pon = self._ground.topology.homes[home].pon
+                if pon:  # whether it lasts is seen by its neighbours
+                    pons |= {(pon, b) for b in range(bucket - 2, bucket + 3) if b <= until}
         for pon, bucket in pons:
             known = self._pons.setdefault(pon, {})
             found = self._pon(pon, bucket)
@@ -54,11 +81,18 @@ class Quality:
                 known[bucket] = found
         if changed:
             self.incidents = reused(self.incidents, self._incidents())
+            self._is_open = any(i.until_ms is None for i in self.incidents)
         return changed
 
-    def _is_lossy(self, home: str, bucket: int) -> bool:
-        seen, lossy, _ = self._home(self._ground.logs[home], bucket)
-        return seen >= 3 and lossy >= self._ground.settings.dense_share * seen
+    def _conclude_home(self, home: str, bucket: int) -> bool:
+        seen, lossy, slow = self._home(self._ground.logs[home], bucket)
+        is_lossy = seen >= 3 and lossy >= self._ground.settings.dense_share * seen
+        bad = self._bad.setdefault(home, set())
+        if is_lossy or (seen >= 3 and slow >= SLOW_SHARE * seen):
+            bad.add(bucket)
+        else:
+            bad.discard(bucket)
+        return _keep(self._homes.setdefault(home, []), bucket, is_lossy)
 
     def _home(self, log: HomeLog, bucket: int) -> tuple[int, int, int]:
         """Minutes seen, lossy, and slow; none of a probe on Wi-Fi, which is never told from its radio."""
@@ -77,19 +111,33 @@ class Quality:
     def _pon(self, pon: str, bucket: int) -> bool | None:
         """None: it is well; else whether it is slow, not only lossy."""
         ground, settings = self._ground, self._ground.settings
-        measured = bad = slow_homes = 0
+        measured = bad = slow_homes = long = 0
         for home in ground.members.get(("pon", pon), ()):
             seen, lossy, slow = self._home(ground.logs[home], bucket)
             if seen >= 3:
                 measured += 1
-                is_slow = slow >= 0.6 * seen
+                is_slow = slow >= SLOW_SHARE * seen
                 bad += is_slow or lossy >= settings.dense_share * seen
                 slow_homes += is_slow
+                long += self._lasts(home, bucket)
         if bad < 3 or bad < settings.pon_share * measured:
             return None
-        if not is_shared(bad, measured, settings.pon_base, settings.pon_alpha):
+        if not is_shared(bad, measured, settings.pon_base, settings.pon_alpha) and (
+            long < settings.pon_share * measured
+            or not is_shared(long, measured, settings.pon_long_base, settings.pon_alpha)
+        ):
             return None
         return slow_homes * 2 > bad
+
+    def _lasts(self, home: str, bucket: int) -> bool:
+        """It is one of three bad ones in a row."""
+        bad = self._bad.get(home, ())
+        return any(all(b in bad for b in range(first, first + 3)) for first in range(bucket - 2, bucket + 1))
+
+    def _goes_on(self, homes: Sequence[str], bucket: int) -> bool:
+        """Of these homes nothing younger is known than these ten minutes, but for one."""
+        newest = max((self._ground.logs[home].cells.newest for home in homes), default=-1)
+        return bucket >= min(self._until, newest // BUCKET_MIN) - GAP
 
     def _incidents(self) -> list[Incident]:
         found: list[Incident] = []
@@ -106,20 +154,22 @@ class Quality:
         ground, element = self._ground, _element(pon)
         edges = [self._edges(pon, first, last) for first, last, _ in runs]
         is_slow = sum(slow for *_, slow in runs) * 2 > len(runs)
+        goes_on = self._goes_on(ground.members[element], runs[-1][1])
+        ends = [end for _, end in edges[:-1]] + [None if goes_on else edges[-1][1]]
         spells = tuple(
             Spell(home=home, start_ms=start, end_ms=end)
-            for start, end in edges
+            for (start, known_ms), end in zip(edges, ends, strict=True)
             for home in ground.members[element]
-            if _was_there(ground.logs[home], start, end)
+            if _was_there(ground.logs[home], start, known_ms)
         )
-        since_ms, until_ms = edges[0][0], edges[-1][1]
+        since_ms = edges[0][0]
         return Incident(
             kind="loss",
             element=element,
             what="pon",
             since_ms=since_ms,
-            opened_ms=(runs[0][0] + 1) * BUCKET_MS + ground.settings.hold_s * 1_000,
-            until_ms=until_ms,
+            opened_ms=(runs[0][0] + 1) * BUCKET_MS + SETTLED_MS,
+            until_ms=ends[-1],
             spells=spells,
             homes=ground.size[element],
             measured=ground.measured(element),
@@ -141,17 +191,18 @@ class Quality:
 
     def _own(self, home: str, bad: Sequence[int]) -> list[Incident]:
         ground, found = self._ground, list[Incident]()
-        for first, last in _rows(bad, 1):
+        for first, last in _rows(bad, GAP):
             if last + 1 - first < LEAST_OWN:
                 continue
-            since_ms, until_ms = first * BUCKET_MS, (last + 1) * BUCKET_MS
+            since_ms = first * BUCKET_MS
+            until_ms = None if self._goes_on([home], last) else (last + 1) * BUCKET_MS
             found.append(
                 Incident(
                     kind="loss",
                     element=("home", home),
                     what="home",
                     since_ms=since_ms,
-                    opened_ms=(first + LEAST_OWN) * BUCKET_MS,
+                    opened_ms=(first + LEAST_OWN) * BUCKET_MS + SETTLED_MS,
                     until_ms=until_ms,
                     spells=(Spell(home=home, start_ms=since_ms, end_ms=until_ms),),
                     homes=1,

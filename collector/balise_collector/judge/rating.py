@@ -1,7 +1,8 @@
 """Does a home get the rate it pays for, and does its line keep its delay while it is full?
 
 From the few tests that fill the line. Too slow: two tests in a row below the contract, one of them outside the
-evening, with no good one between. Bufferbloat: one test of latency under load above the limit, until the next good one.
+evening, with no good one between; one is enough outside the evening while nobody used the line. Bufferbloat: one test
+of latency under load above the limit, until the next good one.
 
 Rule 1: where most of the fleet is slow in the same hours, our target is, and no home.
 """
@@ -9,7 +10,7 @@ Rule 1: where most of the fleet is slow in the same hours, our target is, and no
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from balise_collector.judge.cells import MINUTE_MS
@@ -86,11 +87,12 @@ class Rating:
         if log.on_wifi:
             return []
         bloat_us = self._ground.settings.bloat_us
-        rates = [(r.ts_ms, self._is_low(r)) for r in log.rates if r.share >= 0]
-        rates = [(ts, low) for ts, low in rates if not (low and self._is_ours(ts, log.id))]
+        mine = [r for r in log.rates if r.share >= 0 and not (self._is_low(r) and self._is_ours(r.ts_ms, log.id))]
+        rates = [(r.ts_ms, self._is_low(r)) for r in mine]
+        sure = {r.ts_ms for r in mine if r.idle and civil(r.ts_ms)[1] not in EVENING}
         loads = [(r.ts_ms, r.bloat_us > bloat_us) for r in log.rates if r.bloat_us >= 0]
         return [
-            *(run for run in _runs(rates, "provisioning", 2) if _by_day(rates, run)),
+            *(run for run in _runs(rates, "provisioning", 2, sure) if _by_day(rates, run)),
             *_runs(loads, "bufferbloat", 1),
         ]
 
@@ -122,8 +124,8 @@ class Rating:
         )
 
 
-def _runs(tests: Sequence[tuple[int, bool]], cause: str, least: int) -> list[Slow]:
-    """Bad tests in a row; from half way after the last good one to half way to the next."""
+def _runs(tests: Sequence[tuple[int, bool]], cause: str, least: int, sure: Collection[int] = frozenset()) -> list[Slow]:
+    """Bad tests in a row, one where it is sure; from half way after the last good one to half way to the next."""
     found: list[Slow] = []
     run: list[int] = []
     good: int | None = None
@@ -131,10 +133,11 @@ def _runs(tests: Sequence[tuple[int, bool]], cause: str, least: int) -> list[Slo
         if bad:
             run.append(ts_ms)
             continue
-        if len(run) >= least:
+        known = [at_ms for at_ms in run if at_ms in sure] + run[least - 1 : least]
+        if known:
             end_ms = None if ts_ms < 0 else (run[-1] + ts_ms) // 2
             start_ms = run[0] if good is None else (good + run[0]) // 2
-            found.append(Slow(cause=cause, start_ms=start_ms, end_ms=end_ms, known_ms=run[least - 1], last_ms=run[-1]))
+            found.append(Slow(cause=cause, start_ms=start_ms, end_ms=end_ms, known_ms=min(known), last_ms=run[-1]))
         run, good = [], ts_ms
     return found
 

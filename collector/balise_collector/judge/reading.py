@@ -11,12 +11,19 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from balise_collector.judge import cells as c
-from balise_collector.judge.log import HomeLog, Outage, Rate
+from balise_collector.judge.ladder import Outage
+from balise_collector.judge.log import HomeLog, Rate
 from balise_collector.judge.marks import Marks
 from balise_collector.judge.rows import Row
 
 HALF_WINDOW_MS = 30_000  # a window of a minute is of the minute that its middle is in
 _AUTH = frozenset({"auth", "user"})
+_PROBES_OWN = frozenset(
+    {"child_failed", "child_killed", "child_not_started", "child_timeout", "interrupted", "join_refused"}
+    | {"link_down", "no_socket", "no_route", "send_failed", "resolve"}
+)
+"""Why a sample of a channel says nothing of it: docs/failures.md."""
+_UNPLACED = "unplaced"  # the ladder could not tell: nothing about where
 
 Reader = Callable[[HomeLog, Row, Marks], None]
 
@@ -50,7 +57,10 @@ def _alive(log: HomeLog, row: Row, marks: Marks) -> None:
     if state == "up":
         bits |= c.LINE_UP
     elif state == "down":
-        bits |= c.LINE_UP if row.fields.get("class") == "operator.server" else c.LINE_DOWN
+        place = str(row.fields.get("class", _UNPLACED))
+        bits |= c.LINE_UP if place == "operator.server" else c.LINE_DOWN
+        if place != _UNPLACED and log.breaks(row.ts_ms, place):
+            marks.told.add(log.id)
     if log.cells.see(row.ts_ms - HALF_WINDOW_MS, bits) and bits & c.LINE_DOWN:
         marks.explained(log, row.ts_ms - HALF_WINDOW_MS)
 
@@ -66,9 +76,11 @@ def _outage(log: HomeLog, row: Row, marks: Marks) -> None:
     if start is None:
         return
     place = str(fields.get("class", "unplaced"))
-    told = Outage(int(start), int(end) if ended and end is not None else None, place, row.ts_ms)
+    unknown = fields.get("unknown_s", dur if fields.get("restarts") else 0.0)
+    until = int(end) if ended and end is not None else None
+    told = Outage(int(start), until, place, row.ts_ms, float(unknown or 0.0))
     if log.outage(str(fields.get("id", start)), told):
-        marks.outage(log, told)
+        marks.told.add(log.id)
 
 
 def _presence(log: HomeLog, row: Row, marks: Marks) -> None:
@@ -111,11 +123,17 @@ def _wifi(log: HomeLog, row: Row, marks: Marks) -> None:
             marks.explained(log, row.ts_ms)
 
 
+def is_bad_channel(row: Row, tv_es_ratio: float) -> bool | None:
+    """Whether a sample says that its channel is; None: it says nothing of it, for what happened is the probe's own."""
+    if row.fields.get("valid") is False or row.reason in _PROBES_OWN:
+        return None
+    return row.kind == "failed" or float(row.fields.get("es_ratio", 0.0)) >= tv_es_ratio
+
+
 def _tv(log: HomeLog, row: Row, marks: Marks) -> None:
-    fields = row.fields
-    if fields.get("valid") is False:
+    fields, bad = row.fields, is_bad_channel(row, marks.settings.tv_es_ratio)
+    if bad is None:
         return
-    bad = row.kind == "failed" or float(fields.get("es_ratio", 0.0)) >= marks.settings.tv_es_ratio
     if bad and row.measurement == "tv_window" and fields.get("access") == "wifi":
         return  # its radio loses packets; that nothing comes at all, a radio does not do
     log.cells.see(row.ts_ms, c.ALIVE | (c.TV_BAD if bad else c.TV_OK))
@@ -175,7 +193,7 @@ def _throughput(log: HomeLog, row: Row, marks: Marks) -> None:
         for bps, contract in ((fields.get("down_bps"), site.down_bps), (fields.get("up_bps"), site.up_bps))
         if bps is not None and contract
     ]
-    if shares and log.rate(Rate(row.ts_ms, round(min(shares), 4), -1)):
+    if shares and log.rate(Rate(row.ts_ms, round(min(shares), 4), -1, fields.get("gate") == "idle")):
         marks.rate(log, row.ts_ms)
 
 

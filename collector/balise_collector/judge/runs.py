@@ -10,18 +10,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from balise_collector.judge import cells as c
-from balise_collector.judge.cells import MINUTE_MS, Cells
-from balise_collector.judge.log import CUT_CLASSES, HomeLog
+from balise_collector.judge.cells import DAY_MIN, MINUTE_MS, Cells
+from balise_collector.judge.ladder import CUT_CLASSES
+from balise_collector.judge.log import HomeLog
 from balise_collector.judge.quality import is_weak
 from balise_collector.judge.settings import Settings
 from balise_collector.judge.symptoms import Episode
 
+APART_MIN = 2 * DAY_MIN  # bad samples further apart are two faults, though nobody looked in between
 NEAR_MIN = 3  # a sample of ten seconds stands beside the minutes around it
 
 
 def is_explained(log: HomeLog, minute: int) -> bool:
-    """What the line loses, or the probe's own radio, or a cut, is no service's fault."""
-    if any(log.cells.at(m) & c.LOSSY for m in range(minute - NEAR_MIN, minute + NEAR_MIN + 1)):
+    """What the line loses, or the probe's own radio or clock, or a cut, is no service's fault."""
+    if any(log.cells.at(m) & (c.LOSSY | c.CLOCK_BAD) for m in range(minute - NEAR_MIN, minute + NEAR_MIN + 1)):
         return True
     return is_weak(log, minute) or is_cut(log, minute)
 
@@ -66,8 +68,8 @@ def episodes(log: HomeLog, name: str, minute: int, settings: Settings, skip: Ski
             continue
         if is_explained(log, at) or skip(at):
             continue
-        if run and at - run[-1] > ttl:
-            _close(found, log.id, kind, run, last_ok, None, ttl)
+        if run and at - run[-1] > ttl:  # nobody looked for so long: it may have gone on, or not
+            _close(found, log.id, kind, run, last_ok, at, ttl, hidden=True)
             run, last_ok = [], -1
         run.append(at)
     _close(found, log.id, kind, run, last_ok, None, ttl)
@@ -79,15 +81,15 @@ def is_cut(log: HomeLog, minute: int) -> bool:
     start_ms, end_ms = (minute - 1) * MINUTE_MS, (minute + 2) * MINUTE_MS
     return any(
         outage.place in CUT_CLASSES and outage.start_ms < end_ms and (outage.end_ms is None or outage.end_ms > start_ms)
-        for outage in log.outage_list()
+        for outage in log.stretches
     )
 
 
 def _begin(cells: Cells, kind: Kind, minute: int, ttl: int) -> int:
-    """The minute after the last good sample before this run; no further back than samples hang together."""
+    """The minute after the last good sample before this run, however long nobody looked in between."""
     at = minute
     while True:
-        last = cells.last(kind.bad | kind.ok, at - 1, ttl)
+        last = cells.last(kind.bad | kind.ok, at - 1, max(ttl, APART_MIN))
         if last < 0 or cells.at(last) & kind.ok:
             return max(0, last + 1 if last >= 0 else at - ttl)
         at = last
@@ -101,18 +103,26 @@ def _samples(cells: Cells, bits: int, first: int) -> Iterator[tuple[int, int]]:
 
 
 def _close(
-    found: list[Episode], home: str, kind: Kind, run: list[int], last_ok: int, next_ok: int | None, ttl: int
+    found: list[Episode],
+    home: str,
+    kind: Kind,
+    run: list[int],
+    last_ok: int,
+    next_: int | None,
+    ttl: int,
+    *,
+    hidden: bool = False,
 ) -> None:
     if len(run) < kind.least:
         return
-    end = run[-1] + ttl if next_ok is None else next_ok
     found.append(
         Episode(
             start_ms=run[0] * MINUTE_MS,
             home=home,
-            end_ms=None if next_ok is None else min(end, run[-1] + ttl) * MINUTE_MS,
+            end_ms=None if next_ is None else min(next_, run[-1] + ttl) * MINUTE_MS,
             known_ms=(run[kind.least - 1] + 1) * MINUTE_MS,
             well_ms=(run[0] if last_ok < 0 else last_ok) * MINUTE_MS,
             last_ms=run[-1] * MINUTE_MS,
+            hidden=hidden,
         )
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +54,7 @@ class Settings:
     slow_rtt_us: int = 25_000  # a fibre's median to a target inside the operator's network is below 15 ms
     pon_share: float = 0.6  # of a PON's homes are bad at once
     pon_base: float = 0.1  # of homes are bad in an evening by their own use
+    pon_long_base: float = 0.03  # for half an hour without a break: three homes of a small PON are not enough, four are
     pon_alpha: float = 1e-6  # 144 tests a PON and day: six of six, or eight of ten
 
     # Rate.

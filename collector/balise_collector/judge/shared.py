@@ -59,7 +59,7 @@ def places(
     groups: Callable[[str], Sequence[Element]],
     healthy: Callable[[Element], int],
     size: Mapping[Element, int],
-    passes: Callable[[Element, int], bool],
+    passes: Callable[[Element, Collection[str]], bool],
     spared: float,
     *,
     large: bool = False,
@@ -67,7 +67,7 @@ def places(
     """The elements that explain the failing homes, the one that explains most first.
 
     ``groups``: what a home hangs on, smallest first; ``healthy``: measured homes of an element that are well;
-    ``size``: its expected homes; ``passes``: whether so many failing homes of it are more than chance; ``large``: of
+    ``size``: its expected homes; ``passes``: whether these failing homes of it are more than chance; ``large``: of
     equals the larger one.
     """
     left, found = set(failing), list[Place]()
@@ -76,7 +76,7 @@ def places(
         for home in sorted(left):
             for element in groups(home):
                 tally.setdefault(element, set()).add(home)
-        candidates = [(element, homes) for element, homes in tally.items() if passes(element, len(homes))]
+        candidates = [(element, homes) for element, homes in tally.items() if passes(element, homes)]
         if not candidates:
             break
         order = {element: _order(size, element) for element, _ in candidates}

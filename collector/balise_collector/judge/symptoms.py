@@ -122,7 +122,8 @@ SYMPTOMS: tuple[Symptom, ...] = (
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Episode:
     """A home has a symptom. ``end_ms`` None: it still has; ``known_ms``: when it could be known. ``well_ms``: it was
-    well just before, ``last_ms``: and still bad then; where nobody looked, the same as start and end."""
+    well just before, ``last_ms``: and still bad then; where nobody looked, the same as start and end. ``hidden``:
+    another fault hid whether it went on after its end."""
 
     start_ms: int
     home: str
@@ -130,6 +131,7 @@ class Episode:
     known_ms: int
     well_ms: int
     last_ms: int
+    hidden: bool = False
 
 
 class Shared:
@@ -209,11 +211,11 @@ class Shared:
         self.again_ms = max((end for end in ends if end > now_ms), default=None)
 
     def _conclude_own(self, shared: Sequence[Incident], homes: set[str]) -> None:
-        """Episodes of these homes that no shared incident explains."""
+        """Episodes of these homes that no shared incident explains; between two of one fault nobody looked."""
         used = {(s.home, s.start_ms) for i in shared for s in i.spells if s.home in homes}
         left = [e for home in sorted(homes) for e in self._by_home[home] if (e.home, e.start_ms) not in used]
         others = [i for i in self._own if i.element[1] not in homes]
-        fresh = [incident for e in left if (incident := self._own_incident(e)) is not None]
+        fresh = [incident for run in _going_on(left) if (incident := self._own_incident(run)) is not None]
         self._own = reused(self._own, [*others, *fresh])
 
     def _episode(self, home: str, start_ms: int) -> Episode | None:
@@ -231,6 +233,8 @@ class Shared:
         for number, episode in enumerate(order):
             if (episode.home, episode.start_ms) in used or episode.start_ms < from_ms:
                 continue
+            if any(_explains(self._ground, i, episode) for i in found):
+                continue  # another fault hid it for a while: it is one of those that go on
             near = [
                 e
                 for e in order[max(0, number - 4_000) : number + 1]
@@ -276,7 +280,7 @@ class Shared:
             lambda home: ground.groups[home],
             lambda element: ground.healthy(element, first, is_well),
             ground.size,
-            self._passes,
+            lambda element, homes: self._passes(element, len(homes)),
             ground.settings.spared,
             large=symptom.what in OF_THE_OPERATOR,
         )
@@ -337,29 +341,41 @@ class Shared:
             shared[at] = replace(shared[at], spells=(*spells, spell))
         return shared
 
-    def _own_incident(self, episode: Episode) -> Incident | None:
-        symptom, ground, end_ms = self.symptom, self._ground, episode.end_ms
+    def _own_incident(self, run: Sequence[Episode]) -> Incident | None:
+        symptom, ground, first, last = self.symptom, self._ground, run[0], run[-1]
         if symptom.own_min is None:
             return None
-        if end_ms is not None and end_ms - episode.start_ms < symptom.own_min * MINUTE_MS:
+        if last.end_ms is not None and last.end_ms - first.start_ms < symptom.own_min * MINUTE_MS:
             return None
-        opened_ms = max(episode.known_ms, episode.start_ms + symptom.own_min * MINUTE_MS)
+        opened_ms = max(first.known_ms, first.start_ms + symptom.own_min * MINUTE_MS)
         return Incident(
             kind=symptom.kind,
-            element=("home", episode.home),
+            element=("home", first.home),
             what="home",
-            since_ms=episode.start_ms,
+            since_ms=first.start_ms,
             opened_ms=opened_ms + ground.settings.hold_s * 1_000,
-            until_ms=episode.end_ms,
-            spells=(Spell(home=episode.home, start_ms=episode.start_ms, end_ms=episode.end_ms),),
+            until_ms=last.end_ms,
+            spells=tuple(Spell(home=e.home, start_ms=e.start_ms, end_ms=e.end_ms) for e in run),
             homes=1,
             measured=1,
             cause=symptom.causes.get("home", symptom.causes[""]),
             confidence="probable",
             evidence=(f"{symptom.name} failed in this home, its neighbours' works",),
-            works=ground.works([episode.home], episode.start_ms),
-            reviewed=episode.end_ms is not None,
+            works=ground.works([first.home], first.start_ms),
+            reviewed=last.end_ms is not None,
         )
+
+
+def _going_on(episodes: Sequence[Episode]) -> list[list[Episode]]:
+    """Those of one home between which nothing good was seen are one fault's."""
+    runs: list[list[Episode]] = []
+    for episode in episodes:
+        before = runs[-1][-1] if runs else None
+        if before is not None and before.home == episode.home and before.hidden:
+            runs[-1].append(episode)
+        else:
+            runs.append([episode])
+    return runs
 
 
 def _first(incident: Incident) -> int:
@@ -380,6 +396,10 @@ def _began(taken: Sequence[Episode]) -> int:
 
 def _ended(taken: Sequence[Episode], share: float) -> int | None:
     """Likewise, once so many have ended."""
+    seen = [e for e in taken if not e.hidden]
+    if not seen:
+        return max((e.end_ms for e in taken if e.end_ms is not None), default=None)
+    taken = seen
     ended = [e for e in taken if e.end_ms is not None]
     if len(ended) < max(1, -int(-len(taken) * share // 1)):
         return None

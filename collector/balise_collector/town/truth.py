@@ -1,8 +1,9 @@
 """What was broken, where and when, and what of it could be known?
 
 Decided by the town alone: a stretch of a fault counts from the first record of the home itself that differs from what
-it would have said without it, to the first that does not differ any more. What a dead probe cannot say counts only
-where so many fell silent at once that their tenants' own habits do not explain it.
+it would have said without it, to the first that does not differ any more; where another fault hides it, it does not
+count. What a dead probe cannot say counts only where so many fell silent at once that their tenants' own habits do not
+explain it.
 
 Rule 1: nothing here looks at what anybody concluded.
 """
@@ -13,7 +14,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from balise_collector.town import calendar, plan, spans
+from balise_collector.town import calendar, hiding, plan, spans
 from balise_collector.town.faults import PLATFORM, Fault, Service, Shows, shows
 from balise_collector.town.probe import Probe
 from balise_collector.town.spans import Span
@@ -105,9 +106,13 @@ def _broken(fault: Fault, line: Timeline, probe: Probe, stream: Stream, together
                 over = back[0] + MINUTE_MS if back else stream.bounds[1]
                 knowable = [(start, end)] if fell else []
             else:
-                seen, over = _seen(shows(fault, service), fault, probe, (start, end), stream.bounds)
-                knowable = spans.cut(delivered, [(seen, end)]) if seen < end else []
-                knowable = [(start, end)] if fell else knowable
+                how = shows(fault, service)
+                seen = [
+                    _seen(how, fault, probe, span, stream.bounds) for span in _shown(how, fault, line, (start, end))
+                ]
+                over = max((over for _, over in seen), default=end)
+                knowable = spans.cut(delivered, spans.union(span for span, _ in seen))
+                knowable = [(start, end)] if fell and seen else knowable
             blurred = spans.without([(start, min(max(end, over), stream.bounds[1]))], knowable)
             yield Broken(
                 fault=fault,
@@ -135,14 +140,27 @@ def _there(fault: Fault, line: Timeline, stream: Stream) -> list[Span]:
     )
 
 
-def _seen(how: Shows, fault: Fault, probe: Probe, span: Span, bounds: Span) -> Span:
-    """From when the home's own records show it, and from when they show that it is over."""
+def _shown(how: Shows, fault: Fault, line: Timeline, span: Span) -> list[Span]:
+    """Where no other fault hides it."""
+    first = line.index(span[0])
+    ends = [s.start_ms for s in line.stretches[first + 1 :]] + [span[1]]
+    shown = spans.union(
+        (stretch.start_ms, end)
+        for stretch, end in zip(line.stretches[first:], ends, strict=True)
+        if stretch.start_ms < span[1] and hiding.shows_in(stretch, fault, how, line.home)
+    )
+    return spans.cut(shown, [span])
+
+
+def _seen(how: Shows, fault: Fault, probe: Probe, span: Span, bounds: Span) -> tuple[Span, int]:
+    """When the home's own records show it, and from when they show that it is over."""
     start, end = span
     if how == "cut":  # by echoes, to a second
-        return start, end
+        return (start, end), end
     if how in ("window", "link"):
-        return start + MINUTE_MS, end + MINUTE_MS  # a window that straddles an end is both
-    return _next(how, fault, probe, start, end) or end, _next(how, fault, probe, end, bounds[1]) or bounds[1]
+        return (start + MINUTE_MS, end), end + MINUTE_MS  # a window that straddles an end is both
+    seen = _next(how, fault, probe, start, end) or end
+    return (seen, end), _next(how, fault, probe, end, bounds[1]) or bounds[1]
 
 
 def _next(how: Shows, fault: Fault, probe: Probe, from_ms: int, to_ms: int) -> int | None:

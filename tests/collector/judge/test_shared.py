@@ -45,7 +45,7 @@ def named(failing: set[str]) -> list[Place]:
         lambda home: GROUPS[home],
         lambda element: sum(home not in failing for home in members[element]),
         SIZE,
-        lambda _element, k: k >= 2,
+        lambda _element, homes: len(homes) >= 2,
         0.1,
     )
 
