@@ -47,7 +47,9 @@ def read(path: Path) -> Script:
     """From a file. ScriptError: it is no script."""
     try:
         raw = tomllib.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
+    except OSError as exc:
+        raise ScriptError(f"{path}: {exc.strerror}") from exc
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
         raise ScriptError(f"{path}: {exc}") from exc
     return parse(raw, str(path))
 
