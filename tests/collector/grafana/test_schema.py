@@ -16,7 +16,7 @@ from balise_collector.grafana.boards import BOARDS
 from balise_collector.grafana.rendering import to_json
 
 HERE = Path(__file__).parent
-PANELS = ("stat", "timeseries", "state-timeline", "status-history", "table", "text")
+PANELS = ("stat", "timeseries", "state-timeline", "status-history", "table")
 DASHBOARDS: dict[str, Any] = {board.uid: json.loads(to_json(board, "fr")) for board in BOARDS}
 
 
