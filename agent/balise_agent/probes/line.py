@@ -1,35 +1,32 @@
 """What state is the line in between and within the windows of `reach`, and which records say so?
 
 The shell around `ladder` and `outage`: the echoes of each window report here (`Watch`), the rungs that are no echoes
-(carrier, neighbour, name, page) are asked here, and what must outlive the agent is written here.
+(carrier, neighbour, name, page) are asked here. Beside it: `line_watch`, one echo; `line_hop`, the first router beyond
+the gateway; `line_file`, what outlives the agent.
 
 Rule 1: one `Line` an agent; windows come and go, and time between them is unknown.
 Rule 2: what is to be told is on disk until the window after it was handed over; told twice it has the same id or hour.
-Rule 3: the file holds addresses (the learned hop, the peers'): it never leaves the probe, and `forget` removes it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 import logging
 import random
-import threading
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from balise_agent import durable_file, outage
-from balise_agent.contract import OK, Record, Value, failed, token
+from balise_agent import outage
+from balise_agent.contract import OK, Record, Value, failed
 from balise_agent.ladder import Ladder, Reading
 from balise_agent.net import gateway, neighbour
 from balise_agent.net import link as links
 from balise_agent.net.resolve import Address, literal, resolve
-from balise_agent.net.trace import Trace
 from balise_agent.probes.hint import Hint
+from balise_agent.probes.line_file import FILE, LineFile, from_raw, sealed, to_raw
+from balise_agent.probes.line_hop import Learned, trace
+from balise_agent.probes.line_watch import Pace, Watch
 
 log = logging.getLogger(__name__)
 
@@ -39,89 +36,13 @@ SAVE_DOWN_MS = 10_000  # and ten seconds of an outage
 LINK_MS = 3_600_000
 LOOK_S = 10.0  # rung 0, and the longest that no reading is made: below `outage.UNWATCHED_MS`
 PAGE_DOUBT_S = 5.0  # a page costs ten packets: it is asked less often than an echo while there is doubt
-TRACE_MS = 86_400_000  # settled: learned daily,
-TRACE_AGAIN_MS = 600_000  # and tried again where it failed, or where the hop has gone silent
-SILENT_HOP = 0.1  # of its echoes answered
 
-FILE = "line.json"
 ISP = "isp1"
 
 _TOLD_TWICE = ("outage", "avail")
 """Their id or hour says that they are the same; a kill right after they were handed over must not lose them."""
 
 Ask = Callable[[], Awaitable[bool]]
-
-
-class Pace(Protocol):
-    """What the ladder asks of `ReachSettings`."""
-
-    @property
-    def fast_s(self) -> float: ...
-    @property
-    def overdue_s(self) -> float: ...
-    @property
-    def lost_s(self) -> float: ...
-
-
-@dataclass(slots=True, kw_only=True)
-class Learned:
-    """The first hop beyond the gateway, and when it was looked for (boot clock of this boot; 0: not in it)."""
-
-    host: str | None = None
-    gateway: str | None = None  # hop 1 as it names itself in its errors
-    tried_ms: int = 0
-    fine: bool = False
-
-
-class Watch:
-    """The fate of one echo, as the ladder is told it: late after ``overdue_s``, lost after ``lost_s``."""
-
-    __slots__ = ("_label", "_line", "_pace", "_sent_ms", "_state", "_timer")
-
-    def __init__(self, line: Line, label: str, pace: Pace) -> None:
-        self._line, self._label, self._pace = line, label, pace
-        self._sent_ms = line.now_ms()
-        self._state = "open"
-        self._timer = asyncio.get_running_loop().call_later(pace.overdue_s, self._overdue)
-
-    def answered(self, rtt_us: int) -> None:
-        """It came back, late perhaps."""
-        self.drop()
-        self._line.answered(self._label, self._sent_ms)
-        if self._is_steady:
-            self._line.hint.answered(self._sent_ms, rtt_us)
-
-    def refused(self, reason: str, router: str | None = None) -> None:
-        """A router said so, or the probe could not send it."""
-        if self._state in ("open", "late"):
-            was, self._state = self._state, "lost"
-            self._timer.cancel()
-            self._line.refused(self._label, self._sent_ms, reason, router, was_late=was == "late")
-
-    def drop(self) -> None:
-        """Nobody waits for it any more."""
-        self._timer.cancel()
-        self._state = "over"
-
-    def _overdue(self) -> None:
-        self._state = "late"
-        rest_s = max(0.0, self._pace.lost_s - self._pace.overdue_s)
-        self._timer = asyncio.get_running_loop().call_later(rest_s, self.lost)
-        self._line.late(self._label, self._sent_ms)
-
-    def lost(self) -> None:
-        """It will not come back."""
-        if self._state == "late":
-            self._state = "lost"
-            self._timer.cancel()
-            self._line.lost(self._label, self._sent_ms)
-            if self._is_steady:
-                self._line.hint.lost(self._sent_ms)
-
-    @property
-    def _is_steady(self) -> bool:
-        """Of the operator's target, the one that is asked each 1.5 s."""
-        return self._label.startswith("op")
 
 
 class Line:
@@ -137,13 +58,12 @@ class Line:
         clock_ok: Callable[[], bool | None],
         rng: random.Random,
     ) -> None:
-        self._file, self._boot, self._rng = file, boot, rng
+        self._file, self._boot, self._rng = LineFile(file), boot, rng
         self.now_ms, self._wall_ms, self._clock_ok = now_bt_ms, wall_ms, clock_ok
         self.wakes: set[asyncio.Event] = set()
         self.hint = Hint()
         self._attending = asyncio.Lock()
-        self._disk, self._life = threading.Lock(), 0
-        self._start(_read(file))
+        self._start(self._file.read())
 
     def _start(self, kept: Mapping[str, Any]) -> None:
         now_ms = self.now_ms()
@@ -156,7 +76,7 @@ class Line:
         for host, known in kept.get("peers", {}).items():
             if (address := literal(str(known))) is not None:
                 self._addresses[host] = address
-        self._unsaid = [_from_raw(raw, self._boot, now_ms) for raw in kept.get("unsaid", ())]
+        self._unsaid = [from_raw(raw, self._boot, now_ms) for raw in kept.get("unsaid", ())]
         self._handed: list[Record] = []  # a window ago: by now the outbox has them on disk
         self._reading = Reading(at_ms=now_ms, state="unsure", since_ms=now_ms)
         self._seen_ms = self._saved_ms = now_ms
@@ -209,15 +129,13 @@ class Line:
 
     def forget(self) -> None:
         """The home no longer agrees to being measured: nothing seen stays."""
-        with self._disk:  # a thread may be writing what was seen before
-            self._life += 1
-            durable_file.remove(self._file)
+        self._file.forget()
         self._start({})
 
     def save(self) -> None:
         """Writes what must outlive the agent, now."""
         self._handed = []
-        self._write(self._kept(), self._life)
+        self._file.write(self._kept(), self._file.life)
 
     # what `Watch` tells
 
@@ -329,7 +247,7 @@ class Line:
     async def _keep_learning(self, peer: str) -> None:
         while True:
             now_ms = self.now_ms()
-            if self._reading.state == "up" and now_ms - self._learned.tried_ms >= self._learn_again_ms():
+            if self._reading.state == "up" and self._learned.is_due(now_ms, self._ladder.share(ISP)):
                 before_ms, self._learned.tried_ms = self._learned.tried_ms, now_ms
                 try:
                     await self._learn(peer)
@@ -338,33 +256,16 @@ class Line:
                     raise
             await asyncio.sleep(LOOK_S if self._reading.state == "up" else 1.0)
 
-    def _learn_again_ms(self) -> int:
-        if self._learned.tried_ms == 0:
-            return 0
-        share = self._ladder.share(ISP)
-        fine = self._learned.fine and (share is None or share >= SILENT_HOP)
-        return TRACE_MS if fine else TRACE_AGAIN_MS
-
     async def _learn(self, host: str) -> None:
         address = self.known(host) or next(iter(await resolve(host)), None)
-        if address is None:
+        traced = None if address is None else await trace(address, self._rng)
+        if address is None or traced is None:
             return
-        try:
-            trace = Trace(address, self._rng)
-        except PermissionError:
-            return
-        with closing(trace):
-            way = await trace.way()
-            first = await trace.first_beyond(way)
-        before, self._learned.fine = self._learned.host, first is not None
-        self._learned.gateway = way.routers[0] if way.routers else None
-        if first is not None and first[1] != before:
+        way, first = traced
+        before = self._learned.host
+        fields: dict[str, Value | None] = {"af": address.af} | self._learned.take(way, first)
+        if self._learned.host != before:
             self._ladder.drop(ISP)
-            self._learned.host = first[1]
-        fields: dict[str, Value | None] = {"af": address.af, "hops": way.length}
-        if first is not None:
-            changed = None if before is None else first[1] != before
-            fields |= {"isp1_hop": first[0], "isp1_ip_hash": hop_hash(first[1]), "changed": changed}
         self._say("path", fields, failed_for=None if any(way.routers) or way.length else "no_answer")
         self._dirty.set()
 
@@ -429,16 +330,7 @@ class Line:
             await self._dirty.wait()
             self._dirty.clear()
             self._saved_ms = self.now_ms()
-            await asyncio.to_thread(self._write, self._kept(), self._life)  # a card takes a second and more for a sync
-
-    def _write(self, data: bytes, life: int) -> None:
-        with self._disk:
-            if life != self._life:
-                return
-            try:
-                durable_file.replace(self._file, data)
-            except OSError as exc:
-                log.warning("line_not_kept", extra={"why": exc.strerror})
+            await asyncio.to_thread(self._file.write, self._kept(), self._file.life)
 
     def _kept(self) -> bytes:
         kept = {
@@ -447,10 +339,9 @@ class Line:
             "hop": self._learned.host,
             "hop_gateway": self._learned.gateway,
             "peers": {host: address.host for host, address in self._addresses.items()},
-            "unsaid": [_to_raw(record, self._boot) for record in (*self._handed, *self._unsaid)],
+            "unsaid": [to_raw(record, self._boot) for record in (*self._handed, *self._unsaid)],
         }
-        body = json.dumps(kept, separators=(",", ":")).encode()
-        return hashlib.sha256(body).hexdigest().encode() + b"\n" + body
+        return sealed(kept)
 
 
 def open_line(
@@ -466,11 +357,6 @@ def open_line(
     return Line(file=state_dir / FILE, boot=boot, now_bt_ms=now_bt_ms, wall_ms=wall_ms, clock_ok=clock_ok, rng=rng)
 
 
-def hop_hash(host: str) -> str:
-    """A router's address as a name: the same in every home, so that homes behind one router can be told."""
-    return token(hashlib.sha256(b"balise path " + host.encode()).digest()[:8])
-
-
 def _of(found: outage.Open) -> dict[str, Value | None]:
     length_ms = None if found.unknown_ms is None else found.down_ms + found.unknown_ms
     return {
@@ -484,28 +370,3 @@ def _of(found: outage.Open) -> dict[str, Value | None]:
         "restarts": found.restarts,
         "start_ms": found.start_ms,
     }
-
-
-def _read(file: Path) -> Mapping[str, Any]:
-    """What `_write` wrote; nothing where it is not whole."""
-    try:
-        digest, _, body = file.read_bytes().partition(b"\n")
-    except OSError:
-        return {}
-    if hashlib.sha256(body).hexdigest().encode() != digest:
-        log.warning("line_file_damaged")
-        return {}
-    kept: Mapping[str, Any] = json.loads(body)
-    return kept
-
-
-def _to_raw(record: Record, boot: str) -> dict[str, Any]:
-    raw = {"boot": boot, "m": record.measurement, "bt": record.bt_ms, "f": dict(record.fields)}
-    return raw | {"failed": record.outcome.reason}
-
-
-def _from_raw(raw: Mapping[str, Any], boot: str, now_ms: int) -> Record:
-    """One of an earlier boot has its time in its fields alone: that boot's clock is gone."""
-    bt_ms = raw["bt"] if raw["boot"] == boot else now_ms
-    outcome = OK if raw["failed"] is None else failed(raw["failed"])
-    return Record(measurement=raw["m"], bt_ms=bt_ms, outcome=outcome, fields=raw["f"])

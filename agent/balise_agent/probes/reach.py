@@ -39,8 +39,9 @@ from balise_agent.net.ranks import nearest_rank
 from balise_agent.net.resolve import Address
 from balise_agent.probes.context import Context
 from balise_agent.probes.dns import NAME_ALLOWED, NAME_PATTERN
-from balise_agent.probes.line import ISP, Line, Watch
+from balise_agent.probes.line import ISP, Line
 from balise_agent.probes.line_rungs import other_rungs
+from balise_agent.probes.line_watch import Watch
 from balise_agent.probes.web import URL_ALLOWED
 from balise_agent.settings import choice, flag, number, series_label, text
 

@@ -8,12 +8,15 @@ import json
 import signal
 import ssl
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from balise_collector.commands import target_options as asked
 from balise_collector.target import (
     DNS_PORT,
     SIP_PORT,
@@ -27,7 +30,7 @@ from balise_collector.target import (
     serve_target,
 )
 from balise_collector.target.bulk import interface_bps
-from balise_collector.target.dns import ADDRESSES, MAX_TTL_S
+from balise_collector.target.dns import ADDRESSES
 from balise_collector.target.leases import Leases
 from balise_collector.target.throughput import ROLES
 from balise_collector.target.tokens import ALLOWS, Grant, make_token, read_key
@@ -40,45 +43,23 @@ app = typer.Typer(invoke_without_command=True)
 @app.callback()
 def target(
     context: typer.Context,
-    listen: Annotated[str, typer.Option(help="Address; :: is every one, IPv4 too.")] = "::",
-    port: Annotated[int, typer.Option(min=0, max=65_535, help="TCP port of HTTP or HTTPS; 0: any.")] = 8080,
-    udp_port: Annotated[int, typer.Option(min=0, max=65_535, help="UDP port of STAMP; 0: any.")] = STAMP_PORT,
-    tls_cert: Annotated[Path | None, typer.Option(help="PEM certificate with its chain: then it is HTTPS.")] = None,
-    tls_key: Annotated[Path | None, typer.Option(help="PEM key; without it, the certificate's file has it.")] = None,
-    dns_zone: Annotated[
-        str | None, typer.Option(help="Answer DNS for this zone of yours, in which every name then exists.")
-    ] = None,
-    dns_port: Annotated[int, typer.Option(min=0, max=65_535, help="UDP port of DNS; 0: any.")] = DNS_PORT,
-    dns_address: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="What every name has there, once a family; a public one, or boxes may drop it.",
-            show_default=" ".join(ADDRESSES),
-        ),
-    ] = None,
-    dns_ttl: Annotated[
-        int, typer.Option(min=0, max=MAX_TTL_S, help="Seconds that a name below the zone's own may be cached.")
-    ] = 0,
-    is_open: Annotated[
-        bool, typer.Option("--open", help="Throughput tests without a token; on a loopback address only.")
-    ] = False,
-    token_key: Annotated[
-        Path | None, typer.Option(help="Throughput tests for who has a token: the file of the key that made it.")
-    ] = None,
-    role: Annotated[str, typer.Option(help=f"Where it stands in the network: {' or '.join(ROLES)}.")] = ROLES[0],
-    nic_bps: Annotated[
-        float | None,
-        typer.Option(
-            min=1, help="Its interface in bit/s; tests reserve 70 % of it.", show_default="what the kernel says"
-        ),
-    ] = None,
-    telephone: Annotated[
-        bool,
-        typer.Option("--telephone", help="Answer calls over SIP and repeat their voice; with --token-key, by token."),
-    ] = False,
-    sip_port: Annotated[int, typer.Option(min=0, max=65_535, help="UDP and TCP port of SIP; 0: any.")] = SIP_PORT,
-    voice_port: Annotated[int, typer.Option(min=0, max=65_535, help="UDP port of voice; 0: any.")] = VOICE_PORT,
-    as_json: Annotated[bool, typer.Option("--json", help="Say the ports as one line of JSON.")] = False,
+    listen: asked.Listen = "::",
+    port: asked.HttpPort = 8080,
+    udp_port: asked.UdpPort = STAMP_PORT,
+    tls_cert: asked.TlsCert = None,
+    tls_key: asked.TlsKey = None,
+    dns_zone: asked.DnsZone = None,
+    dns_port: asked.DnsPort = DNS_PORT,
+    dns_address: asked.DnsAddress = None,
+    dns_ttl: asked.DnsTtl = 0,
+    is_open: asked.IsOpen = False,
+    token_key: asked.TokenKey = None,
+    role: asked.Role = ROLES[0],
+    nic_bps: asked.NicBps = None,
+    telephone: asked.IsTelephone = False,
+    sip_port: asked.SipPort = SIP_PORT,
+    voice_port: asked.VoicePort = VOICE_PORT,
+    as_json: asked.AsJson = False,
 ) -> None:
     """Be what probes measure against: STAMP echo over UDP, GET /ping and /small over HTTP, DNS of a zone of yours.
 
@@ -86,16 +67,17 @@ def target(
     """
     if context.invoked_subcommand is not None:
         return
-    tls = _tls(tls_cert, tls_key)
-    zone = _zone(dns_zone, dns_address, dns_ttl)
+    tls, zone = _tls(tls_cert, tls_key), _zone(dns_zone, dns_address, dns_ttl)
     throughput = _throughput(listen, tls, token_key, role, nic_bps, is_open=is_open)
-    telephony = None
-    if telephone:
-        key = None if token_key is None else _key(token_key)
-        telephony = Telephony(telephone=Telephone(key=key), sip_port=sip_port, voice_port=voice_port)
-    serving = _serve(listen, port, udp_port, tls, zone, dns_port, throughput, telephony, as_json=as_json)
+    telephony = _telephony(token_key, sip_port, voice_port) if telephone else None
+    serving = partial(serve_target, listen, port, udp_port, tls)
+    serving = partial(serving, zone=zone, dns_port=dns_port, throughput=throughput, telephony=telephony)
+
+    def ready(ports: Ports) -> None:
+        print(_json(ports) if as_json else _sentence(ports, listen, "HTTP" if tls is None else "HTTPS"), flush=True)
+
     try:
-        asyncio.run(serving)
+        asyncio.run(_until_told_to_stop(serving, ready))
     except OSError as exc:
         ports = f"TCP {port} and UDP {udp_port}" + ("" if zone is None else f" and {dns_port}")
         ports += f", SIP {sip_port} and voice {voice_port}" if telephone else ""
@@ -117,37 +99,16 @@ def token(
         raise typer.BadParameter(str(exc)) from exc
 
 
-async def _serve(
-    listen: str,
-    port: int,
-    udp_port: int,
-    tls: ssl.SSLContext | None,
-    zone: Zone | None,
-    dns_port: int,
-    throughput: Throughput | None,
-    telephony: Telephony | None,
-    *,
-    as_json: bool,
-) -> None:
+async def _until_told_to_stop(serving: Callable[..., Awaitable[None]], ready: Callable[[Ports], None]) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await serving(stop, ready)
 
-    def ready(ports: Ports) -> None:
-        print(_json(ports) if as_json else _sentence(ports, listen, "HTTP" if tls is None else "HTTPS"), flush=True)
 
-    await serve_target(
-        listen,
-        port,
-        udp_port,
-        tls,
-        stop,
-        ready,
-        zone=zone,
-        dns_port=dns_port,
-        throughput=throughput,
-        telephony=telephony,
-    )
+def _telephony(token_key: Path | None, sip_port: int, voice_port: int) -> Telephony:
+    key = None if token_key is None else _key(token_key)
+    return Telephony(telephone=Telephone(key=key), sip_port=sip_port, voice_port=voice_port)
 
 
 def _json(ports: Ports) -> str:
