@@ -4,6 +4,7 @@ import json
 import os
 import pwd
 import queue
+import re
 import shutil
 import signal
 import ssl
@@ -253,6 +254,36 @@ def test_a_file_edited_beside_a_running_broker_is_not_read_even_on_sighup(tmp_pa
         assert peer.connect() == DENIED
         broker.admit(files, {B: "x"})
         assert broker.probes(files.dynsec) == [B]
+
+
+def test_whose_messages_the_broker_refuses_is_found_as_the_page_says(tmp_path: Path, peers: ExitStack) -> None:
+    """By the kernel's count of its connection, and by the broker's log at the level that one switches on for it."""
+    page = (Path(__file__).parents[2] / "docs/operating.md").read_text()
+    (most_bytes,) = re.findall(r"^ss .*$", page, re.MULTILINE)
+    files = broker.init(tmp_path, port=free_port(), persistence=False)
+    broker.add_probes(files.dynsec, {A: "x", B: "x"})
+    log = files.directory / "log"
+    with running(files) as process:
+        others = {probe: Peer(files, probe, "x") for probe in (A, B)}
+        for peer in others.values():
+            peers.callback(peer.close)
+            assert peer.connect() == "Success"
+        for _ in range(50):
+            assert others[A].publish(f"balise/v1/{B}/records", b"x" * 1_000) == DENIED
+        command = ["bash", "-c", most_bytes.replace("8883", str(files.port))]
+        found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+        count, address = found[-1].split()
+        assert int(count) > 50_000
+        assert f"New client connected from {address} as {A} " in log.read_text()
+        with files.conf.open("a") as conf:
+            conf.write("log_type debug\n")
+        process.send_signal(signal.SIGHUP)
+
+        def is_said() -> bool:
+            others[A].publish(f"balise/v1/{B}/records", b"x")
+            return f"Denied PUBLISH from {A} " in log.read_text()
+
+        until(is_said)
 
 
 def test_a_second_init_keeps_probes_and_passwords_and_takes_the_new_address(tmp_path: Path) -> None:
