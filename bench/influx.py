@@ -15,9 +15,10 @@ import random
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -104,11 +105,11 @@ def distinct(path: Path) -> int:
     return len(keys)
 
 
-def forward(folder: Path, post: Post) -> float:
+def forward(folder: Path, connect: Callable[[], Post]) -> float:
     """Seconds that the real consumer takes for all of a journal."""
     with closing(Journal(folder / "journal.db")) as journal, closing(Journal(folder / "journal.db")) as letters:
         state = State(folder / f"state{time.monotonic_ns()}.db")
-        forwarder = Forwarder(letters=letters, state=state, whose="", connect=lambda: post, now_ms=lambda: 0)
+        forwarder = Forwarder(letters=letters, state=state, whose="", connect=connect, now_ms=lambda: 0)
         with closing(forwarder):
             loop = Loop(journal, [forwarder], rows=ROWS)
             start_s = time.perf_counter()
@@ -141,13 +142,13 @@ def backlog(server: Server, folder: Path, probes: int, messages: int, runs: int)
     points = make_journal(folder / "journal.db", probes, messages)
     there = distinct(folder / "journal.db")
     kept = _Kept()
-    encode_s = forward(folder, kept)
+    encode_s = forward(folder, lambda: kept)
     ours: list[float] = []
     theirs: list[float] = []
     for run in range(runs):
         for turn in ("forward", "bare") if run % 2 else ("bare", "forward"):
             place = _database(server, f"bench{turn}{run}")
-            took_s = forward(folder, open_post(place)) if turn == "forward" else bare(place, kept.bodies)
+            took_s = forward(folder, partial(open_post, place)) if turn == "forward" else bare(place, kept.bodies)
             (ours if turn == "forward" else theirs).append(took_s)
             assert _count(place, folder) == there
     return {

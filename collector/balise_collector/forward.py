@@ -6,7 +6,9 @@ Rule 1: the cursor moves when InfluxDB has answered 204 for all before it. Influ
 waits for a week.
 Rule 2: a line that InfluxDB refuses for what it is becomes a dead letter with InfluxDB's words, before the cursor moves
 over it. Whatever else it answers, or does not, is not the line's fault: it is sent again for ever.
-Rule 3: memory is bounded by one reading of the journal and two batches of lines.
+Rule 3: memory is bounded by one reading of the journal and three batches of lines.
+Rule 4: of the journal two batches are under way at once, for no two of its rows say the same point otherwise; of what
+was derived, one: a conclusion that was worked out again must come after the one that it replaces.
 """
 
 from __future__ import annotations
@@ -17,8 +19,9 @@ import re
 import signal
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -44,10 +47,11 @@ FEEDS = ("journal", "derived")
 REFUSED = "influx_refused"
 ROWS = 4_000  # read at once, some 2 MB, while what was read before is sent
 LINES = 5_000  # in a request, about 1 MB; InfluxDB 1.6.7 takes 43,000 points a second so, 28,000 by 1,000
-# How long the thread that sends waits for the one that makes lines: by default ten times that, and it does so several
+ABREAST = 2  # requests under way: InfluxDB works at one on one core, and is idle from its answer to the next request
+# How long a thread that sends waits for the one that makes lines: by default ten times that, and it does so several
 # times an answer, while InfluxDB has nothing to do.
 SWITCH_S = 0.0005
-RETRY_S = (1.0, 8.0)  # with the 20 s that an answer is waited for, what is wrong now is known within 30 s
+RETRY_S = (1.0, 8.0)  # with the 15 s that an answer is waited for, what is wrong now is known within 30 s
 _DETAIL = 400
 _PROBE = re.compile(r",probe=([^, ]+)")
 _HOME = re.compile(r",home=([^, ]+)")
@@ -91,10 +95,10 @@ class Forwarder:
     ) -> None:
         self._letters, self._state, self._whose, self._now_ms = letters, state, whose, now_ms
         self._connect, self._lines = connect, lines
-        self._post: Post | None = None
-        self._going: _UnderWay | None = None
+        self._posts: deque[Post | None] = deque([None] * ABREAST)
+        self._going: deque[_UnderWay] = deque()  # the oldest first
         self._encoder = Encoder()
-        self._sender = ThreadPoolExecutor(1, thread_name_prefix="influx")
+        self._sender = ThreadPoolExecutor(ABREAST, thread_name_prefix="influx")
 
     def cursor(self, feed: str) -> int:
         """As the file beside the journal keeps it."""
@@ -102,41 +106,47 @@ class Forwarder:
 
     def position(self, feed: str) -> int:
         """After what is under way."""
-        going = self._going
-        return going.batch.last_id if going is not None and going.key == self._key(feed) else self.cursor(feed)
+        key = self._key(feed)
+        return next((one.batch.last_id for one in reversed(self._going) if one.key == key), self.cursor(feed))
 
     def take(self, feed: str, rows: Sequence[Entry] | Sequence[DerivedEntry], last_id: int) -> None:
-        """Sends one batch while the next is made; the last is under way when it returns. Unavailable: the cursor stands
-        after the last that was kept, and nothing is under way."""
+        """Sends batches while the next is made; the last are under way when it returns. Unavailable: the cursor stands
+        after the last that was kept with all before it, and nothing is under way."""
         key, at = self._key(feed), self.position(feed)
         for batch in self._batches(rows, last_id):
             bodies = {retention: joined(lines) for retention, lines in batch.lines.items()}
-            done, post = self._wait(), self._connected()
-            sent = self._sender.submit(_deliver, post, batch, bodies)
-            self._going, at = _UnderWay(key=key, before=at, batch=batch, sent=sent), batch.last_id
-            if done is not None and not self._write_down(done):
-                self.settle()  # in vain: it is sent again with the rest
-                return
+            if not self._settle(ABREAST - 1 if feed == "journal" else 0):
+                return  # in vain: it is sent again with the rest
+            sent = self._sender.submit(_deliver, self._next_post(), batch, bodies)
+            self._going.append(_UnderWay(key=key, before=at, batch=batch, sent=sent))
+            at = batch.last_id
 
     def settle(self) -> None:
         """What is under way is waited for and written down. Unavailable: it is not kept, and not under way any more."""
-        done = self._wait()
-        if done is not None:
-            self._write_down(done)
+        self._settle(0)
 
-    def _wait(self) -> _UnderWay | None:
-        going, self._going = self._going, None
-        if going is not None:
+    def _settle(self, left: int) -> bool:
+        """Waits, the oldest first, until no more than ``left`` are under way. False: somebody moved a cursor meanwhile,
+        and there it stays; nothing is under way then."""
+        while len(self._going) > left:
+            done = self._going.popleft()
             try:
-                going.sent.result()
+                sent = done.sent.result()
             except Unavailable as exc:
                 self._trouble(exc)
                 raise
-        return going
+            if not self._write_down(done, sent):
+                self._drop()
+                return False
+        return True
 
-    def _write_down(self, done: _UnderWay) -> bool:
+    def _drop(self) -> None:
+        """What is still under way is sent again, kept or not: something before it was not."""
+        wait([one.sent for one in self._going])
+        self._going.clear()
+
+    def _write_down(self, done: _UnderWay, sent: Sent) -> bool:
         """False: somebody moved the cursor meanwhile, and there it stays."""
-        sent = done.sent.result()
         refused = done.batch.refused + [(_found(_PROBE, one.line), one) for one in sent.refused]
         if refused:
             self._keep(refused)
@@ -154,23 +164,28 @@ class Forwarder:
     def _key(self, feed: str) -> str:
         return feed_key(self._letters.name, self._whose, feed)
 
-    def _connected(self) -> Post:
-        if self._post is None:
+    def _next_post(self) -> Post:
+        """Each in turn; none is under way with it, for it is the oldest that is waited for."""
+        self._posts.rotate(-1)
+        post = self._posts[0]
+        if post is None:
             try:
-                self._post = self._connect()
+                post = self._posts[0] = self._connect()
             except Unavailable as exc:
                 self._trouble(exc)
                 raise
-        return self._post
+        return post
 
     def _trouble(self, exc: Unavailable) -> None:
         self._state.note(str(exc), self._now_ms())
+        self._drop()
         self._disconnect()
 
     def _disconnect(self) -> None:
-        if self._post is not None:
-            self._post.close()
-            self._post = None
+        for at, post in enumerate(self._posts):
+            if post is not None:
+                post.close()
+                self._posts[at] = None
 
     def _keep(self, refused: Sequence[tuple[str, Refused]]) -> None:
         now_ms = self._now_ms()

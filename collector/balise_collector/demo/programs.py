@@ -28,7 +28,7 @@ from balise_collector.headend import sending as headend
 from balise_collector.target import Ports
 from balise_collector.town.script import ScriptError
 
-READY_S = 20.0
+READY_S = 60.0  # a machine that is busy with other things; one that ended is told at once
 END_S = 5.0
 WITNESS = "BALISE_WITNESS"
 SERVICES: dict[str, tuple[str, str]] = {

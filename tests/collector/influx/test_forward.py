@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
@@ -32,7 +34,7 @@ from tests.collector.influx.ground import (
 )
 from tests.collector.influx.servers import Influxd, servers
 from tests.collector.store.stores import FAR_MS, exact
-from tests.waiting import free_port, until
+from tests.waiting import PATIENCE_S, free_port, until
 
 SERVERS = sorted(servers("none"))
 
@@ -264,6 +266,43 @@ def test_a_cursor_that_is_set_back_while_lines_are_under_way_stays_there(tmp_pat
             set_back.set()
             until(lambda: ground.behind() == 0)
     assert len([body for body in pretender.kept if b"probe0000" in body]) >= 2
+
+
+def test_of_the_journal_two_requests_are_under_way_and_the_cursor_waits_for_the_first(tmp_path: Path) -> None:
+    answers = threading.Event()
+    with closing(Pretender((204, b""))) as pretender, path(tmp_path, Server(url=pretender.url), lines=7) as ground:
+        fill(ground.journal, 10)
+        pretender.before_answer = lambda: answers.wait(PATIENCE_S)
+        with ground.running():
+            until(lambda: len(pretender.asked) == 2)
+            assert ground.behind() == ground.journal.last_id()
+            answers.set()
+            until(lambda: ground.behind() == 0)
+        assert lines(pretender) == {encoded(one) for one in points(ground.journal)}
+
+
+def test_a_request_that_was_taken_behind_one_that_was_not_is_sent_again_after_it(tmp_path: Path) -> None:
+    script = [(204, b""), (503, b""), (204, b"")]
+    with closing(Pretender(*script)) as pretender, path(tmp_path, Server(url=pretender.url), lines=7) as ground:
+        fill(ground.journal, 10)
+        pretender.before_answer = lambda: len(pretender.asked) == 1 and until(lambda: pretender.kept)
+        with ground.running():
+            until(lambda: ground.behind() == 0)
+        assert pretender.kept.count(pretender.kept[0]) == 2
+        assert ground.journal.dead_letters() == []
+        assert lines(pretender) == {encoded(one) for one in points(ground.journal)}
+
+
+def test_what_was_concluded_again_comes_after_what_it_replaces(tmp_path: Path) -> None:
+    with closing(Pretender((204, b""))) as pretender, path(tmp_path, Server(url=pretender.url), lines=1) as ground:
+        for number in range(40):
+            with ground.journal.transaction():
+                ground.journal.derive("platform", {"part": "ingest"}, NOW_MS, {"rows": number})
+        delays_s = iter([0.02, 0.0] * 20)
+        pretender.before_answer = lambda: time.sleep(next(delays_s))
+        ground.loop.drain()
+        said = [re.search(rb"rows=(\d+)i", body) for body in pretender.kept]
+    assert [int(found[1]) for found in said if found] == list(range(40))
 
 
 def test_a_new_token_is_taken_without_a_new_start(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from balise_collector.store import Unavailable
 from balise_collector.store.influx.server import Server
 
 CONNECT_S = 5.0
-ANSWER_S = 20.0  # InfluxDB itself gives up a write after 10 s; a cause must be known within 30 s
+ANSWER_S = 15.0  # InfluxDB itself gives up a write after 10 s; a cause must be known within 30 s
 _WORDS = 400  # of a complaint; it may repeat the line, which is kept beside it
 
 
