@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 CONFIG = Path("/etc/balise/agent.toml")
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
+_CLEARED = "\r\033[K"
 _WINDOW_S = 3.0  # of `once reach`: 15 echoes are enough to see whether a peer answers
 _LABEL = "once"
 
@@ -34,6 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return int(args.command(args))
     except KeyboardInterrupt:
+        # On a terminal the progress of a test stands in this line.
+        print(f"{_CLEARED if sys.stderr.isatty() else ''}balise-agent: stopped", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # `| head`; what Python flushes at its end must not complain again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

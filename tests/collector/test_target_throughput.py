@@ -427,3 +427,19 @@ def test_what_the_command_cannot_use_is_told(tmp_path: Path, arguments: list[str
     code, said = command(*(str(tmp_path / "key") if a == "KEY" else a for a in arguments))
     assert code == 2
     assert word in " ".join(re.sub(r"[│╭╮╰╯─\n]", " ", said).split())
+
+
+def test_a_target_that_goes_away_in_the_middle_cut_the_test_off() -> None:
+    begun, found = threading.Event(), []
+
+    def say(_direction: str, _since_s: float, moved: int) -> None:
+        if moved:
+            begun.set()
+
+    with serving() as ports:
+        asked = Spec(kind="throughput", peer=peer(ports.http), only="down")
+        test = threading.Thread(target=lambda: found.append(measure(asked, say)))
+        test.start()
+        assert begun.wait(timeout=60)
+    test.join()
+    assert [(outcome.kind, outcome.reason) for outcome, _ in found] == [("failed", "closed_early")]

@@ -101,9 +101,9 @@ def download(session: Session, shape: Shape, cc: str, each: Each = nothing, *, f
         ended_early = receiver.open == 0
     counted = count(receiver.readings)
     summary = summarise(counted.samples, shape.discard_s, shape.duration_s)
-    report = _report(session, "down")
-    if summary is None:
+    if summary is None:  # a target that is gone has no report either
         raise TroubleError(failed("closed_early" if ended_early else "stalled"))
+    report = _report(session, "down")
     own = sum(on_the_link(info, _IP_TCP_BYTES[session.af]) for info in receiver.readings[-1].streams)
     flow = _flow(session, summary, report.sent, (before, after), own)
     evidence = replace(
