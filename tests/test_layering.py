@@ -65,9 +65,9 @@ collector.consumers collector.forward | contract collector.erasures collector.wi
 collector.journal_rows | *
 collector.store | contract | *
 collector.stats | contract collector.judge collector.store | *
-collector.stats.sealing collector.stats.freezing collector.stats.__main__ | contract collector.stats collector.judge \
-collector.judging.plant collector.store collector.journal collector.journal_rows collector.consumers \
-collector.erasures collector.directory collector.wire | *
+collector.stats.sealing collector.stats.freezing collector.stats.grounds collector.stats.__main__ | contract \
+collector.stats collector.judge collector.judging.plant collector.store collector.journal collector.journal_rows \
+collector.consumers collector.forward collector.erasures collector.directory collector.wire | *
 collector.broker | contract | *
 collector.migrations |  | *
 collector.directory | contract collector.placement collector.migrations | *

@@ -9,18 +9,15 @@ from pathlib import Path
 from balise_agent.contract import Value
 from balise_collector.directory import Directory
 from balise_collector.grafana.annotating import Mark
-from balise_collector.store import Point, Reader
-from balise_collector.store.chunks import open_reader as open_chunks
-from balise_collector.store.influx import open_reader as open_influx
-from balise_collector.store.influx import server as influx
-from balise_collector.store.influx import state_path
+from balise_collector.store import Point
+from balise_collector.store.kept import open_kept
 
 _FAR_MS = 4_102_444_800_000  # the year 2100
 
 
 def incidents(data: Path, since_ms: int) -> list[Mark]:
     """The last word on each incident since then, in order of their ids."""
-    with closing(_reader(data)) as reader:
+    with closing(open_kept(data)) as reader:
         rows = reader.read("", "incident", None, since_ms, _FAR_MS)
         latest = {str(point.fields["id"]): point for point in rows if "id" in point.fields}
     return [_mark(id_, latest[id_]) for id_ in sorted(latest)]
@@ -39,14 +36,6 @@ def works(directory: Directory, since_ms: int) -> list[Mark]:
         )
         for one in declared
     ]
-
-
-def _reader(data: Path) -> Reader:
-    """InfluxDB where it is the only store, else the embedded one."""
-    known = influx.load(data)
-    if known is not None and known.alone:
-        return open_influx(known.reader(), state_path(influx.folder(data)))
-    return open_chunks(data / "store")
 
 
 def _mark(id_: str, point: Point) -> Mark:

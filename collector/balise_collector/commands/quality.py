@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
@@ -22,54 +23,107 @@ from balise_collector.commands.options import (
     show,
     stop,
 )
-from balise_collector.judge.topology import HomeSite
-from balise_collector.judging import plant
-from balise_collector.stats.indicators import METHOD, Indicator
-from balise_collector.stats.months import Month, of_home
+from balise_collector.stats import grounds
+from balise_collector.stats.indicators import METHOD, PEAK, Indicator
+from balise_collector.stats.months import Month, of_month
+from balise_collector.stats.pilot import DRAWS, SEED, answered, figures
+from balise_collector.stats.terms import Terms
 from balise_collector.stats.windows import month_at
-from balise_collector.store import Reader
-from balise_collector.store.chunks import open_reader
+from balise_collector.store import Unavailable
+from balise_collector.store.influx.server import ServerError
+from balise_collector.store.kept import open_kept
 
-COLUMNS = (
-    "home",
-    "indicator",
-    "value",
-    "unit",
-    "n",
-    "n_invalid",
-    "n_failed",
-    "n_skipped",
-    "validity",
-    "days",
-    "coverage",
-    "contract_bps",
-)
+HEADLINE = f"down_ratio_p50.{PEAK}"
+TITLES = {
+    "home": "logement",
+    "indicator": "indicateur",
+    "what": "statistique",
+    "value": "valeur",
+    "unit": "unité",
+    "low": "borne basse 95 %",
+    "high": "borne haute 95 %",
+    "homes": "logements",
+    "below": "sous l'échantillon minimal",
+    "n_eff": "n effectif",
+    "n": "mesures valides",
+    "n_invalid": "écartées",
+    "n_failed": "échecs",
+    "n_skipped": "non tentées",
+    "validity": "écartées par code",
+    "days": "jours",
+    "coverage": "couverture",
+    "contract_bps": "débit contractuel bit/s",
+    "building": "bâtiment",
+    "offer": "offre",
+    "connected": "raccordés",
+    "probe": "sonde posée",
+    "agrees": "consentement mesure",
+    "evaluates": "consentement évaluation",
+    "valid": "valides",
+}
+"""Columns, as people read them."""
+
+_SAMPLE = ("n", "n_invalid", "n_failed", "n_skipped", "validity")
+OF_HOME = ("home", "indicator", "value", "unit", *_SAMPLE, "days", "coverage", "contract_bps")
+OF_PILOT = ("indicator", "what", "value", "unit", "low", "high", "homes", "below", "n_eff", *_SAMPLE, "coverage")
+ANSWERED = ("building", "offer", "connected", "probe", "agrees", "evaluates", "valid")
+
+Found = dict[str, tuple[Terms, list[Indicator]]]
+Row = Mapping[str, Any]
 
 
 def quality(
     data: Data = DEFAULT_DATA,
     directory_url: DirectoryUrl = "",
-    home: Annotated[str, typer.Option(help="One home; default: all.", show_default=False)] = "",
+    home: Annotated[str, typer.Option(help="One home; default: the pilot, all together.", show_default=False)] = "",
     month: Annotated[str, typer.Option(help="YYYY-MM in France; default: this month so far.", show_default=False)] = "",
+    each: Annotated[bool, typer.Option("--each", help="Every home by itself.")] = False,
     as_json: AsJson = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Comma-separated values with a line of names.")] = False,
 ) -> None:
-    """Figures of a month by home, each with its sample; none is told below the minimum sample."""
+    """Figures of a month, each with its sample and coverage; none is told below the minimum sample."""
     if not home and not month:
         stop("--home or --month: give at least one")
     asked = _month(month)
     with directory(data, directory_url) as known:
-        homes = {**plant.topology(known, asked.start_ms).homes, **plant.topology(known, asked.end_ms - 1).homes}
+        homes = grounds.of_period(known, asked.start_ms, asked.end_ms)
     if home and home not in homes:
         stop(f"--home: {home!r} is not in the directory")
-    with closing(open_reader(data / "store")) as reader:
-        rows = list(_rows(reader, {home: homes[home]} if home else homes, asked))
-    if as_json:
-        typer.echo(json.dumps([row | {"month": asked.month, "method": METHOD} for row in rows]))
-    elif as_csv:
-        typer.echo(_csv(rows), nl=False)
+    try:
+        with closing(open_kept(data)) as reader:
+            wanted = {home: homes[home]} if home else homes
+            found = {one: (terms, of_month(reader, one, terms, asked)) for one, terms in sorted(wanted.items())}
+    except (Unavailable, ServerError) as exc:
+        stop(f"InfluxDB: {exc}")
+    if home or each:
+        _tell_homes(found, asked, as_json=as_json, as_csv=as_csv)
     else:
-        show([_line(row) for row in rows], COLUMNS, as_json=False)
+        _tell_pilot(found, asked, as_json=as_json, as_csv=as_csv)
+
+
+def _tell_homes(found: Found, month: Month, *, as_json: bool, as_csv: bool) -> None:
+    rows = [_row(home, one) for home, (_, indicators) in found.items() for one in indicators]
+    if as_json:
+        typer.echo(json.dumps([row | {"month": month.month, "method": METHOD} for row in rows]))
+    elif as_csv:
+        typer.echo(_csv(rows, OF_HOME), nl=False)
+    else:
+        _show(rows, OF_HOME)
+
+
+def _tell_pilot(found: Found, month: Month, *, as_json: bool, as_csv: bool) -> None:
+    rows = [asdict(one) for one in figures(found)]
+    response = [asdict(one) for one in answered(found, HEADLINE)]
+    if as_json:
+        said = {"month": month.month, "method": METHOD, "is_over": month.is_over, "draws": DRAWS, "seed": SEED}
+        typer.echo(json.dumps(said | {"answered": response, "figures": rows}))
+    elif as_csv:
+        typer.echo(_csv(rows, OF_PILOT), nl=False)
+    else:
+        _show(response, ANSWERED)
+        _show(rows, OF_PILOT)
+        drawn = f"{DRAWS} tirages de logements par bâtiment, graine {SEED}"
+        typer.echo(f"{METHOD} ; intervalles : {drawn} ; Wilson pour les parts")
 
 
 def _month(text: str) -> Month:
@@ -81,44 +135,35 @@ def _month(text: str) -> Month:
         stop(f"--month: {text!r}; allowed: a month that has begun, as YYYY-MM")
 
 
-def _rows(reader: Reader, homes: Mapping[str, HomeSite], month: Month) -> Iterator[dict[str, Any]]:
-    for home in sorted(homes):
-        for one in of_home(reader, home, homes[home], month):
-            yield _row(home, one)
-
-
 def _row(home: str, one: Indicator) -> dict[str, Any]:
-    return {
-        "home": home,
-        "indicator": one.name,
-        "value": one.value,
-        "unit": one.unit,
-        "n": one.n,
-        "n_invalid": one.n_invalid,
-        "n_failed": one.n_failed,
-        "n_skipped": one.n_skipped,
-        "validity": one.validity,
-        "days": one.days,
-        "coverage": one.coverage,
-        "contract_bps": one.contract_bps,
-    }
+    named = asdict(one)
+    return {"home": home, "indicator": named.pop("name"), **named}
 
 
-def _line(row: Mapping[str, Any]) -> dict[str, Cell]:
-    """For people: a figure that is not told says so, and 0 stays 0."""
-    value = "too few" if row["value"] is None else f"{row['value']:.4g}"
-    counts = {name: str(row[name]) for name in ("n", "n_invalid", "n_failed", "n_skipped", "days")}
-    said = {"value": value, "coverage": f"{row['coverage']:.0%}", "validity": _codes(row["validity"])}
-    return {**row, **counts, **said}
+def _show(rows: Iterable[Row], columns: Sequence[str]) -> None:
+    """For people: with French titles, and what is not told says so."""
+    titles = tuple(TITLES[column] for column in columns)
+    lines = ({TITLES[column]: _cell(column, row[column]) for column in columns} for row in rows)
+    show(lines, titles, as_json=False)
+
+
+def _cell(column: str, value: Any) -> Cell:
+    if value is None:
+        return "insuffisant" if column == "value" else ""
+    if column == "coverage":
+        return f"{value:.0%}"
+    if isinstance(value, dict):
+        return _codes(value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _codes(validity: Mapping[str, int]) -> str:
     return " ".join(f"{code}={n}" for code, n in validity.items())
 
 
-def _csv(rows: list[dict[str, Any]]) -> str:
+def _csv(rows: Iterable[Row], columns: Sequence[str]) -> str:
     out = io.StringIO()
-    writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(out, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(row | {"validity": _codes(row["validity"])} for row in rows)
+    writer.writerows({**row, "validity": _codes(row["validity"])} for row in rows)
     return out.getvalue()

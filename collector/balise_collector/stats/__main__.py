@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 from balise_agent.logs import set_up
@@ -19,6 +20,7 @@ from balise_collector.erasures import Erasures
 from balise_collector.journal import Journal
 from balise_collector.judge.topology import HomeSite
 from balise_collector.judging import plant
+from balise_collector.stats import grounds
 from balise_collector.stats.freezing import Freezer
 from balise_collector.stats.pending import Pending
 from balise_collector.stats.sealing import Sealer
@@ -45,7 +47,7 @@ def main(argv: Sequence[str] = sys.argv) -> int:
             return plant.topology(directory, at_ms).homes
 
         sealer = Sealer(journal, reader, pending, homes)
-        freezer = Freezer(journal, reader, pending, homes)
+        freezer = Freezer(journal, reader, pending, partial(grounds.of_period, directory))
         work = [
             Job("forgotten", ERASE_S, lambda: _said("homes", _let_go(erasures))),
             Job("hours_rolled_up", SEAL_S, lambda: _said("hours", sealer.seal(_now_ms()))),

@@ -6,25 +6,28 @@ Rule 2: it is noted as frozen after its rows are appended: a crash between says 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from balise_collector.journal import Journal
 from balise_collector.judge.rows import Derived
-from balise_collector.judge.topology import HomeSite
 from balise_collector.stats.months import Month, frozen, of_home
 from balise_collector.stats.pending import Pending
-from balise_collector.stats.sealing import Homes
+from balise_collector.stats.terms import Terms
 from balise_collector.stats.windows import month_at, month_bounds
 from balise_collector.store import Reader
 
 LATE_MS = 7 * 86_400_000  # an outbox keeps longer, but a report cannot wait for all of them
 
 
+Ground = Callable[[int, int], Mapping[str, Terms]]
+"""Every home of the directory over a period."""
+
+
 class Freezer:
     """Freezes months from a store that another process writes."""
 
-    def __init__(self, journal: Journal, reader: Reader, pending: Pending, homes: Homes) -> None:
-        self._journal, self._reader, self._pending, self._homes = journal, reader, pending, homes
+    def __init__(self, journal: Journal, reader: Reader, pending: Pending, ground: Ground) -> None:
+        self._journal, self._reader, self._pending, self._ground = journal, reader, pending, ground
 
     def freeze(self, now_ms: int) -> int:
         """The month before that of ``LATE_MS`` ago, unless it is; how many homes have rows in it."""
@@ -32,20 +35,20 @@ class Freezer:
         month = Month.of(month_at(start_ms - 1), now_ms)
         if self._pending.is_frozen(self._journal.name, month.month):
             return 0
-        homes = {**self._homes(month.start_ms), **self._homes(month.end_ms - 1)}
-        count = sum(self._home(home, homes, month) for home in homes)
+        homes = self._ground(month.start_ms, month.end_ms)
+        count = sum(self._home(home, terms, month) for home, terms in homes.items())
         self._pending.note_frozen(self._journal.name, month.month)
         return count
 
-    def _home(self, home: str, homes: Mapping[str, HomeSite], month: Month) -> bool:
-        rows = list(self._rows(home, homes[home], month))
+    def _home(self, home: str, terms: Terms, month: Month) -> bool:
+        rows = list(self._rows(home, terms, month))
         with self._journal.transaction():
             for row in rows:
                 self._journal.derive(row.measurement, row.tags, row.ts_ms, row.fields)
         return bool(rows)
 
-    def _rows(self, home: str, site: HomeSite, month: Month) -> Iterator[Derived]:
+    def _rows(self, home: str, terms: Terms, month: Month) -> Iterator[Derived]:
         """None of a home of which nothing came at all: it was not measured."""
-        found = of_home(self._reader, home, site, month)
+        found = of_home(self._reader, home, terms, month)
         if any(one.n or one.n_failed or one.n_invalid for one in found):
             yield from frozen(home, month, found)

@@ -99,7 +99,7 @@ class Hour:
             for element in _elements(where):
                 found.setdefault((element, where.name), Cell(cell.an_hour)).merge(cell)
         for series in SERIES:
-            if series.measurement in self._of and not series.by_target and expected[_FLEET]:
+            if series.measurement in self._of and series.an_hour and not series.by_target and expected[_FLEET]:
                 found.setdefault((_FLEET, series.name), Cell(series.an_hour))
         return [self._row(*key, found[key], expected[key[0]]) for key in sorted(found)]
 

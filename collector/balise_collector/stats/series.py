@@ -4,6 +4,8 @@ Rule 1: a value counts where its record is ok and its validity says so; a failed
 value, a skipped one was left out on purpose; none is left out for its size (method QOS-1 § 5).
 Rule 2: a ratio to the contract is of the contract that the directory has; without one the test is left out as
 `no_contract`, never held against a guess.
+Rule 3: tests towards a target inside the operator's network and towards one outside are series of their own. A test
+without a role is the operator's: it failed before its target said where it stands.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from balise_collector.store import Point
 Get = Callable[[Point, HomeSite | None], float | None]
 Validity = Callable[[Point, HomeSite | None], str]
 DAY_H = 24.0
+OFFNET = "offnet"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,8 +99,24 @@ def _is_unique(point: Point) -> bool:
     return point.target.endswith(".unique")
 
 
-def _throughput(name: str, way: Literal["down", "up"]) -> Series:
-    return Series(name=name, measurement="throughput", value=_ratio(way), an_hour=4 / DAY_H, validity=_valid_rate(way))
+def _throughput(name: str, way: Literal["down", "up"], *, offnet: bool = False) -> Series:
+    return Series(
+        name=name,
+        measurement="throughput",
+        value=_ratio(way),
+        an_hour=(0 if offnet else 4) / DAY_H,
+        validity=_valid_rate(way),
+        of=is_offnet if offnet else _is_operator_s,
+    )
+
+
+def is_offnet(point: Point) -> bool:
+    """Its target is outside of the operator's network: never in one figure with those inside."""
+    return point.fields.get("role") == OFFNET
+
+
+def _is_operator_s(point: Point) -> bool:
+    return not is_offnet(point)
 
 
 def _plain(measurement: str, field: str, an_hour: float, *, by_target: bool = False) -> Series:
@@ -113,6 +132,8 @@ def _flagged(measurement: str, field: str, an_hour: float) -> Series:
 SERIES = (
     _throughput("throughput.down_ratio", "down"),
     _throughput("throughput.up_ratio", "up"),
+    _throughput("throughput.offnet_down_ratio", "down", offnet=True),
+    _throughput("throughput.offnet_up_ratio", "up", offnet=True),
     _plain("loaded", "down_delta_us", 1 / DAY_H),
     _plain("loaded", "up_delta_us", 1 / DAY_H),
     _plain("reach", "p50_us", 60, by_target=True),

@@ -12,6 +12,7 @@ import pytest
 from balise_collector.judge.topology import HomeSite
 from balise_collector.stats.indicators import Indicator, indicators
 from balise_collector.stats.sketch import ERROR
+from balise_collector.stats.terms import Terms
 from balise_collector.stats.windows import month_bounds
 from balise_collector.store import Point
 
@@ -33,7 +34,7 @@ def failed(ts_ms: int, measurement: str, target: str, reason: str = "connect_tim
 
 
 def found(points: list[Point], site: HomeSite | None = SITE) -> dict[str, Indicator]:
-    return {one.name: one for one in indicators(points, site, START, END)}
+    return {one.name: one for one in indicators(points, Terms(site=site), START, END)}
 
 
 def a_month() -> list[Point]:

@@ -15,6 +15,7 @@ from balise_collector.cli import app
 from balise_collector.directory import Directory, Home, Inventory, sqlite_url
 from balise_collector.directory.values import Line, Offer, Pon
 from balise_collector.stats.months import Month, frozen, of_home
+from balise_collector.stats.terms import Terms
 from balise_collector.stats.windows import month_bounds
 from balise_collector.store import Point, points
 from balise_collector.store.chunks import open_reader, open_store
@@ -78,13 +79,13 @@ def test_a_home_s_month_is_told_with_its_sample(data: Path) -> None:
 
 
 def test_csv_and_people_are_told_the_same(data: Path) -> None:
-    rows = list(csv.DictReader(io.StringIO(balise(data, "--month", "2026-03", "--csv"))))
+    rows = list(csv.DictReader(io.StringIO(balise(data, "--month", "2026-03", "--each", "--csv"))))
     assert {row["home"] for row in rows} == {H}
     (night,) = [row for row in rows if row["indicator"] == "down_ratio_p50.creux_02_06"]
     assert (night["value"], night["n"]) == ("", "0")
-    shown = balise(data, "--month", "2026-03").splitlines()
+    shown = balise(data, "--month", "2026-03", "--each").splitlines()
     assert len(shown) == len(rows)
-    assert any(line.startswith(f"{H}\tdown_ratio_p50.creux_02_06\ttoo few\t1\t0\t") for line in shown)
+    assert any(line.startswith(f"{H}\tdown_ratio_p50.creux_02_06\tinsuffisant\t1\t0\t") for line in shown)
 
 
 def test_what_cannot_be_told_is_refused(data: Path) -> None:
@@ -97,7 +98,7 @@ def test_what_cannot_be_told_is_refused(data: Path) -> None:
 def test_a_month_that_is_over_is_frozen_as_rows_of_the_catalogue(data: Path) -> None:
     month = Month.of(MONTH, END + DAY)
     with closing(open_reader(data / "store")) as reader:
-        rows = list(frozen(H, month, of_home(reader, H, None, month)))
+        rows = list(frozen(H, month, of_home(reader, H, Terms(), month)))
     (one,) = [row for row in rows if row.tags["indicator"] == "down_ratio_p50.24h"]
     assert one.fields["frozen"] is True
     assert one.fields["validity"] == "no_contract=56"

@@ -29,12 +29,14 @@ from balise_collector.stats.freezing import LATE_MS, Freezer
 from balise_collector.stats.pending import Pending
 from balise_collector.stats.rollup import HOUR_MS, rollup
 from balise_collector.stats.sealing import GRACE_MS, Sealer
+from balise_collector.stats.terms import Terms
 from balise_collector.stats.windows import month_at, month_bounds
 from balise_collector.store import Point, Store
 from balise_collector.store.chunks import open_store
 from tests.collector.stats.plant import HOMES, T0, point, ran
 from tests.waiting import until
 
+MONTHS = {home: Terms(site=site) for home, site in {**HOMES, "silent": HomeSite()}.items()}
 OVER = T0 + HOUR_MS + GRACE_MS
 
 
@@ -167,7 +169,7 @@ def test_an_hour_whose_points_retention_took_is_not_made_of_nothing(ground: Grou
 def test_a_month_is_frozen_once_a_week_after_its_end(ground: Ground) -> None:
     ground.puts(points(5))
     ground.stores()
-    freezer = Freezer(ground.journal, ground.store, ground.pending, lambda _at_ms: {**HOMES, "silent": HomeSite()})
+    freezer = Freezer(ground.journal, ground.store, ground.pending, lambda _from_ms, _until_ms: MONTHS)
     month = month_at(T0)
     _, end_ms = month_bounds(month)
     freezer.freeze(end_ms + LATE_MS - 1)  # the month before has nothing
