@@ -37,7 +37,8 @@ class Reduced:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
-    """``conditions``: all must be reached; ``hold_s``: for how long; ``no_data``: what no answer at all means."""
+    """``summary``: what the alert's series is called, as {{ $labels.TAG }}; ``conditions``: all must be reached;
+    ``hold_s``: for how long; ``no_data``: what no answer at all means."""
 
     uid: str
     title: Text
@@ -126,7 +127,8 @@ ALERTS: tuple[Alert, ...] = (
         uid="balise-pon-down",
         title=Text("PON coupé", "PON down"),
         summary=Text(
-            "Le PON {pon} ne répond plus : {homes} en un seul incident.", "PON {pon} is silent: one incident."
+            "Le PON {{ $labels.pon }} ne répond plus : tous ses logements en un seul incident.",
+            "PON {{ $labels.pon }} is silent: all its homes in one incident.",
         ),
         severity="page",
         conditions=_element("pon"),
@@ -135,7 +137,7 @@ ALERTS: tuple[Alert, ...] = (
     Alert(
         uid="balise-building-down",
         title=Text("Immeuble coupé", "Building down"),
-        summary=Text("L'immeuble {building} ne répond plus.", "Building {building} is silent."),
+        summary=Text("L'immeuble {{ $labels.building }} ne répond plus.", "Building {{ $labels.building }} is silent."),
         severity="page",
         conditions=_element("building"),
         board="balise-buildings",
@@ -143,7 +145,7 @@ ALERTS: tuple[Alert, ...] = (
     Alert(
         uid="balise-core-down",
         title=Text("OLT ou cœur de réseau coupé", "OLT or core down"),
-        summary=Text("Un OLT, une carte ou le cœur ne répond plus.", "An OLT, a card or the core is silent."),
+        summary=Text("{{ $labels.target }} ne répond plus.", "{{ $labels.target }} is silent."),
         severity="page",
         conditions=_element("(olt|card|core)"),
     ),
@@ -158,7 +160,10 @@ ALERTS: tuple[Alert, ...] = (
     Alert(
         uid="balise-channel",
         title=Text("Chaîne en panne", "Channel fault"),
-        summary=Text("La chaîne {target} est mauvaise dans plusieurs logements.", "Channel {target} is bad."),
+        summary=Text(
+            "{{ $labels.target }} est mauvaise dans plusieurs logements depuis un quart d'heure.",
+            "{{ $labels.target }} has been bad in several homes for a quarter of an hour.",
+        ),
         severity="ticket",
         conditions=_element("channel", 0.5),
         hold_s=900,
@@ -178,7 +183,7 @@ ALERTS: tuple[Alert, ...] = (
     Alert(
         uid="balise-names",
         title=Text("Noms (DNS) ou cible en panne", "Names (DNS) or target fault"),
-        summary=Text("Le résolveur, le transit ou la cible échoue partout.", "Resolver, transit or target fails."),
+        summary=Text("{{ $labels.target }} échoue partout.", "{{ $labels.target }} fails everywhere."),
         severity="ticket",
         conditions=_element("(dns|target|upstream)", 0.5),
     ),
@@ -195,7 +200,9 @@ ALERTS: tuple[Alert, ...] = (
     Alert(
         uid="balise-collector-late",
         title=Text("Collecteur en retard", "Collector late"),
-        summary=Text("Un consommateur a plus de cinq minutes de retard.", "A consumer is over five minutes late."),
+        summary=Text(
+            "{{ $labels.target }} a plus de cinq minutes de retard.", "{{ $labels.target }} is over five minutes late."
+        ),
         severity="page",
         conditions=_platform("lag_s", 300),
         board="balise-platform",

@@ -29,11 +29,12 @@ def drill(panel: Panel, board: Board, known: Mapping[str, str], lang: Lang) -> A
     return raw({"title": Text("Ouvrir", "Open").say(lang), "url": url, "targetBlank": False})
 
 
-def leading(panel: Panel) -> tuple[Choice, ...]:
-    """The columns of a table whose cells lead on: a home alone where there is one, for it says its place too."""
+def leading(panel: Panel) -> tuple[str, ...]:
+    """The columns of a table whose cells lead on: a home alone where there is one, for it says its place too; what
+    it is about where no column is a choice of the target."""
     columns = {name for name, _, _ in panel.columns}
     found = tuple(choice for choice in _CHOICES[panel.drill] if choice in columns)
-    return ("home",) if "home" in found else found
+    return ("home",) if "home" in found else found or ("target",)
 
 
 def grouped_by(query: str) -> list[str]:

@@ -36,7 +36,7 @@ _FIXED: dict[str, Value] = {
     "valid": True,
     "es_ratio": 0.1,
 }
-_TARGETS = {"reach": ("gw", "op"), "dns": ("operator",), "web": ("target",), "tv_window": CHANNELS}
+_TARGETS = {"reach": ("gw", "op"), "dns": ("operator",), "web": ("target",), "tv_window": CHANNELS, "tv_zap": CHANNELS}
 _OF_PROBES = ("reach", "dns", "web", "host", "link", "outage", "avail", "throughput", "loaded", "tv_join")
 _OF_TELEPHONES = ("voip_signal", "voip_call")
 
@@ -69,12 +69,13 @@ def points(end_ms: int, hours: int) -> Iterator[Point]:
     for at_ms in range(end_ms - hours * HOUR_MS, end_ms + 1, 5 * MINUTE_MS):
         yield from _states(at_ms)
     yield from _platform(end_ms)
-    yield _incident(end_ms - HOUR_MS)
+    yield _incident(end_ms - HOUR_MS, "open")
+    yield _incident(end_ms - HOUR_MS // 2, "closed")
 
 
 def _raw(at_ms: int) -> Iterator[Point]:
     for home in HOMES:
-        for name in (*_OF_PROBES, *_OF_TELEPHONES, "tv_window"):
+        for name in (*_OF_PROBES, *_OF_TELEPHONES, "tv_window", "tv_zap", "presence"):
             for target in _TARGETS.get(name, ("",)):
                 yield _point(CATALOGUE[name], at_ms, _some(CATALOGUE[name]), home=home, target=target)
         yield _point(CATALOGUE["outage"], at_ms + 1, {"dur_s": 7.0, "state": "ended", "kind": "microcut"}, home=home)
@@ -163,6 +164,7 @@ def _platform(end_ms: int) -> Iterator[Point]:
         "messages": 5,
         "duplicates": 0,
         "dead_letters": 0,
+        "orphans": 0,
         "bytes": 1_000,
         "disk_free_kb": 9_000_000,
     }
@@ -173,17 +175,20 @@ def _platform(end_ms: int) -> Iterator[Point]:
             yield _point(CATALOGUE["platform"], at_ms, {"lag_rows": 0, "lag_s": 0.0}, target=part)
 
 
-def _incident(at_ms: int) -> Point:
+def _incident(at_ms: int, state: str) -> Point:
     fields: dict[str, Value] = {
         "id": "i1",
-        "state": "open",
+        "state": state,
         "cause": "unknown",
         "hit": 5,
         "measured": 6,
         "unmeasured": 0,
         "confidence": "sure",
-        "since_ms": at_ms,
+        "since_ms": at_ms - HOUR_MS,
+        "works": "",
     }
+    if state == "closed":
+        fields["until_ms"] = at_ms
     return _point(CATALOGUE["incident"], at_ms, fields, target="silence:pon", pon=CUT_PON)
 
 

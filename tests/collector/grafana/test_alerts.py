@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from balise_collector.grafana.board import LANGUAGES
 from balise_collector.grafana.boards import BOARDS
 from balise_collector.grafana.expanding import duration_ms, names
 from balise_collector.grafana.influxql import SOURCE_UID
+from balise_collector.grafana.linking import grouped_by
 from balise_collector.grafana.provisioning import policies_yaml, to_yaml
 from tests.collector.grafana.test_boards import strangers
 
@@ -61,6 +63,14 @@ def test_the_dollar_rule(rule: dict[str, Any]) -> None:
         assert "${" not in text
     for step in rule["data"]:
         assert "$$" not in str(step["model"])
+
+
+@pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert.uid)
+def test_a_summary_names_only_tags_that_its_series_have(alert: Alert) -> None:
+    tags = set(grouped_by(alert.conditions[0].query))
+    for text in alert.summary:
+        assert set(re.findall(r"\{\{ \$labels\.(\w+) \}\}", text)) <= tags
+        assert "{" not in re.sub(r"\{\{ \$labels\.\w+ \}\}", "", text), "no template of Grafana's"
 
 
 def test_uids_and_titles_are_each_one_s_own_in_both_languages() -> None:

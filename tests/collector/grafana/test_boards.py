@@ -16,6 +16,7 @@ from balise_collector.grafana.boards import BOARDS
 from balise_collector.grafana.building import files
 from balise_collector.grafana.choosing import WHOSE
 from balise_collector.grafana.expanding import Range, UnknownVariableError, expand, names
+from balise_collector.grafana.linking import grouped_by
 from balise_collector.grafana.rendering import TIMEZONE, to_json
 from balise_collector.store.influx.lines import OUTCOME, REASON, TAGS
 from balise_collector.store.influx.server import policy
@@ -122,6 +123,27 @@ def test_a_name_that_is_not_in_the_catalogue_is_seen() -> None:
 def test_links_lead_to_dashboards_that_are_there() -> None:
     uids = {board.uid for board in BOARDS}
     assert {panel.drill for _, panel in ALL_PANELS} <= uids | {""}
+
+
+@pytest.mark.parametrize(("board", "panel"), [pair for pair in ALL_PANELS if pair[1].drill])
+def test_a_link_says_each_choice_of_its_target_once_and_none_that_is_not_known(board: Board, panel: Panel) -> None:
+    (found,) = (one for one in made(board, "fr")["panels"] if one["title"] == panel.title.fr)
+    of_cells = [
+        part for one in found["fieldConfig"]["overrides"] for part in one["properties"] if part["id"] == "links"
+    ]
+    links = [link for part in of_cells for link in part["value"]] + found["fieldConfig"]["defaults"].get("links", [])
+    assert links
+    choices = {uid: other.choices for uid, other in ((other.uid, other) for other in BOARDS)}[panel.drill]
+    for link in links:
+        said = re.findall(r"var-(\w+)=|\$\{(\w+):queryparam\}", link["url"].replace("var-ds=${ds}", ""))
+        names_said = [one or other for one, other in said]
+        assert len(set(names_said)) == len(names_said)
+        assert set(names_said) <= set(choices)
+        kept = {other for one, other in said if not one}
+        assert kept <= set(board.choices)
+        assert set(board.choices) & set(choices) <= set(names_said), "what was chosen is lost"
+        labels = re.findall(r"__field\.labels\.(\w+)", link["url"])
+        assert set(labels) <= set(grouped_by(panel.queries[0].text)), "no such label: the link would choose nothing"
 
 
 def test_what_shows_one_home_s_life_is_in_the_restricted_folder() -> None:

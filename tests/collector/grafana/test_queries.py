@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import time
 from collections.abc import Iterator
@@ -13,16 +14,19 @@ from typer.testing import CliRunner
 
 from balise_collector.commands.grafana import app
 from balise_collector.grafana.alerts import ALERTS
-from balise_collector.grafana.board import Choice, Query
+from balise_collector.grafana.board import Board, Choice, Panel, Query
 from balise_collector.grafana.boards import BOARDS
 from balise_collector.grafana.checking import EVERYTHING, Asked, ask_all, queries_of, queries_of_alerts
 from balise_collector.grafana.choosing import WHOSE, offered
 from balise_collector.grafana.expanding import Range, expand
+from balise_collector.grafana.linking import grouped_by
 from balise_collector.store.influx.asking import Asking
 from balise_collector.store.influx.server import Server
 from balise_collector.store.influx.setup import grant
 from tests.collector.grafana import ground
 from tests.collector.influx.servers import influx1, influx2
+
+PANELS = [(board, panel) for board in BOARDS for panel in board.panels]
 
 
 @pytest.fixture(scope="module", params=["influx1"] + (["influx2"] if influx2() else []))
@@ -78,6 +82,22 @@ def test_a_list_in_which_there_is_nothing_is_empty(asking: Asking) -> None:
     found = {one.where: one.outcome for one in ask_all(asking, queries_of(BOARDS), day(now_ms()), nobody)}
     assert found["balise-buildings / $building"] == "ok"
     assert found["balise-buildings / $pon"] == found["balise-home / $home"] == "empty"
+
+
+@pytest.mark.parametrize(("board", "panel"), PANELS, ids=lambda x: getattr(x, "uid", None) or x.title.fr)
+def test_what_a_panel_names_comes_with_the_answer(asking: Asking, board: Board, panel: Panel) -> None:
+    """A table's columns, a legend's tags, and what a click hands on."""
+    over, variables = day(now_ms()), {**EVERYTHING, "home": ground.HOMES[0]}
+    found = asking.all([expand(query.text, over, variables) for query in panel.queries])
+    tags = {tag for answer in found for series in answer for tag in series.get("tags", {})}
+    columns = {column for answer in found for series in answer for column in series["columns"]}
+    wanted = {name for name, _, _ in panel.columns} - {"Time"}
+    assert wanted <= tags | columns
+    assert columns - {"time"} <= wanted or panel.kind != "table", "a column without a title"
+    named = {tag for query in panel.queries if query.alias for tag in re.findall(r"\$tag_(\w+)", query.alias.fr)}
+    assert named <= tags
+    if panel.drill and panel.kind != "table":
+        assert set(grouped_by(panel.queries[0].text)) <= tags
 
 
 def test_the_command_counts_them_with_the_credential_that_may_only_read(filled: Server) -> None:

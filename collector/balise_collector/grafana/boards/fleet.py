@@ -110,7 +110,7 @@ _INCIDENTS = Panel(
     ),
     queries=(
         Query(
-            text='SELECT "id", "state", "target", "pon", "building", "cause", "hit", "measured", "unmeasured",'
+            text='SELECT "id", "state", "target", "cause", "hit", "measured", "unmeasured",'
             f' "confidence" FROM {INCIDENT} WHERE $timeFilter ORDER BY time DESC LIMIT 100',
             table=True,
         ),

@@ -121,6 +121,7 @@ _FAILED = Panel(
         ("outcome", Text("Issue", "Outcome"), "string"),
         ("reason", Text("Raison", "Reason"), "string"),
         ("target", Text("Vers", "Target"), "string"),
+        ("af", Text("IPv", "IPv"), "none"),
     ),
 )
 _PROBE = _curve(
@@ -130,6 +131,35 @@ _PROBE = _curve(
     (_raw('max("rows_waiting")', "host"), Text("en attente", "waiting")),
 )
 
+_PICTURE = _curve(
+    Text("Télévision : secondes en erreur", "Television: seconds with an error"),
+    Text(
+        "Part des secondes en erreur des échantillons de la sonde, la pire de l'intervalle, toutes chaînes ensemble.",
+        "Share of seconds with an error in the probe's own samples, the worst of the interval, all channels together.",
+    ),
+    "percentunit",
+    (_raw('max("es_ratio")', "tv_window", policy="tv_home_7d"), Text("la pire", "the worst")),
+)
+_CALLS = _curve(
+    Text("Téléphone : appels d'essai de la sonde", "Telephone: the probe's test calls"),
+    Text(
+        "Appels établis parmi ceux tentés, avec le compte de la sonde ; jamais ceux du foyer.",
+        "Calls set up of those tried, with the probe's own account; never the household's.",
+    ),
+    "short",
+    (_raw('count("setup_ok")', "voip_call"), Text("tentés", "tried")),
+    (_raw('count("answer_ms")', "voip_call"), Text("établis", "set up")),
+)
+_VOICE = _curve(
+    Text("Téléphone : voix (MOS estimé)", "Telephone: voice (estimated MOS)"),
+    Text(
+        "Chaque appel d'essai valide ; 4 et plus est bon, sous 3,6 gêne.",
+        "Each valid test call; 4 and above is good, below 3.6 annoys.",
+    ),
+    "none",
+    (_raw('min("mos_cqe")', "voip_call", where='"valid" = true'), Text("MOS", "MOS")),
+)
+
 BOARD = Board(
     uid="balise-home",
     title=Text("Balise 8 – Un logement", "Balise 8 – One home"),
@@ -137,6 +167,7 @@ BOARD = Board(
     rows=(
         Row(title=Text("Les services", "Services"), panels=(_STATES, _COVERAGE, _PROBE)),
         Row(title=Text("Internet", "Internet"), panels=(_ROUND_TRIPS, _LOSS, _RATE, _LOADED, _NAMES, _FAILED)),
+        Row(title=Text("Télévision et téléphone", "Television and telephone"), panels=(_PICTURE, _CALLS, _VOICE)),
     ),
     choices=("building", "pon", "home"),
     restricted=True,

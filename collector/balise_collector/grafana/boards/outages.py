@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from balise_collector.grafana.board import Board, Panel, Query, Row, Text
-from balise_collector.grafana.queries import HERE, STATE
+from balise_collector.grafana.queries import HERE, INCIDENT, STATE
 
 _TIMELINE = Panel(
     kind="states",
@@ -84,6 +84,7 @@ _LIST = Panel(
     columns=(
         ("Time", Text("Fin", "End"), "dateTimeAsIso"),
         ("home", Text("Logement", "Home"), "string"),
+        ("pon", Text("PON", "PON"), "string"),
         ("kind", Text("Sorte", "Kind"), "string"),
         ("class", Text("Où", "Where"), "string"),
         ("dur_s", Text("Durée", "Duration"), "s"),
@@ -93,6 +94,38 @@ _LIST = Panel(
     ),
     width=24,
     height=10,
+    drill="balise-home",
+)
+
+_INCIDENTS = Panel(
+    kind="table",
+    title=Text("Les incidents terminés", "Incidents that are over"),
+    meaning=Text(
+        "Chaque panne commune de la période et sa fin : lieu, durée, logements touchés et non mesurés, cause, travaux."
+        " Son numéro est celui à mettre au ticket. Selon le juge ; tout le parc.",
+        "Each shared fault of the period and its end: place, duration, homes hit and not measured, cause, works.",
+    ),
+    queries=(
+        Query(
+            text='SELECT "id", "target", ("until_ms" - "since_ms") / 1000 AS "lasted_s", "hit",'
+            f' "unmeasured", "cause", "works" FROM {INCIDENT} WHERE "until_ms" > 0 AND $timeFilter'
+            " ORDER BY time DESC LIMIT 200",
+            table=True,
+        ),
+    ),
+    columns=(
+        ("Time", Text("Fin", "End"), "dateTimeAsIso"),
+        ("lasted_s", Text("Durée", "Duration"), "s"),
+        ("id", Text("Incident", "Incident"), "string"),
+        ("target", Text("Sorte et lieu", "Kind and place"), "string"),
+        ("hit", Text("Touchés", "Hit"), "short"),
+        ("unmeasured", Text("non mesurés", "not measured"), "short"),
+        ("cause", Text("Cause", "Cause"), "string"),
+        ("works", Text("Travaux", "Works"), "string"),
+    ),
+    width=24,
+    height=9,
+    drill="balise-buildings",
 )
 
 BOARD = Board(
@@ -104,7 +137,7 @@ BOARD = Board(
     rows=(
         Row(title=Text("Chronologie", "Timeline"), panels=(_TIMELINE,)),
         Row(title=Text("Combien", "How many"), panels=(_COUNT, _WATCHED)),
-        Row(title=Text("Le détail", "In detail"), panels=(_LIST,)),
+        Row(title=Text("Le détail", "In detail"), panels=(_LIST, _INCIDENTS)),
     ),
     restricted=True,
 )

@@ -39,11 +39,16 @@ _BEAT = Panel(
             text=f'SELECT last("lag_rows") AS "lag_rows" FROM {PLATFORM} WHERE time > now() - 1d GROUP BY "target"',
             table=True,
         ),
+        Query(
+            text=f'SELECT last("messages") AS "messages" FROM {PLATFORM} WHERE time > now() - 1d GROUP BY "target"',
+            table=True,
+        ),
     ),
     columns=(
         ("Time", Text("Dernier signe", "Last sign"), "dateTimeAsIso"),
         ("target", Text("Partie", "Part"), "string"),
         ("lag_rows", Text("Retard (lignes)", "Lag (rows)"), "short"),
+        ("messages", Text("Messages", "Messages"), "short"),
     ),
 )
 
@@ -59,10 +64,15 @@ BOARD = Board(
             panels=(
                 _BEAT,
                 _curve(
-                    "lag_rows",
+                    "lag_s",
                     Text("Retard des consommateurs", "Lag of the consumers"),
-                    Text("Lignes du journal qu'il reste à lire.", "Rows of the journal still to be read."),
-                    "short",
+                    Text(
+                        "Âge de la plus vieille ligne que chacun n'a pas lue : cinq minutes alertent. influx : ce"
+                        " qu'InfluxDB refuse ou n'a pas encore ; judge : l'évaluateur.",
+                        "Age of the oldest row that each has not read: five minutes alert. influx: what InfluxDB"
+                        " refuses or has not yet; judge: the evaluator.",
+                    ),
+                    "s",
                 ),
             ),
         ),
@@ -88,6 +98,16 @@ BOARD = Board(
                     "dead_letters",
                     Text("Quarantaine", "Quarantine"),
                     Text("Messages que l'on ne peut pas lire, gardés.", "Messages that cannot be read, kept."),
+                    "short",
+                    width=8,
+                ),
+                _curve(
+                    "orphans",
+                    Text("Sans logement ou sans date", "Without a home or a date"),
+                    Text(
+                        "Messages gardés à part, faute de logement ou de date.",
+                        "Messages kept apart for want of a home or a date.",
+                    ),
                     "short",
                     width=8,
                 ),

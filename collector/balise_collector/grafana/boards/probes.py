@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from balise_collector.grafana.board import Board, Panel, Query, Row, Text
-from balise_collector.grafana.queries import HERE, KNOWN, STATE, share
+from balise_collector.grafana.queries import FRESH, HERE, KNOWN, STATE, share
 
 _LAST = f'WHERE {HERE} AND time > now() - 30m GROUP BY "home"'
 
@@ -81,8 +81,8 @@ _SILENT = Panel(
     ),
     queries=(
         Query(
-            text=f'SELECT "a" FROM (SELECT last("age_s") AS "a" FROM {STATE} WHERE "target" = \'probe\' AND {HERE}'
-            ' AND time > now() - 11m GROUP BY "home", "building") WHERE "a" > 900',
+            text=f'SELECT "home", "building", "a" FROM (SELECT last("age_s") AS "a" FROM {STATE} WHERE "target" ='
+            f' \'probe\' AND {HERE} AND {FRESH} GROUP BY "home", "building") WHERE "a" > 900',
             table=True,
         ),
     ),
@@ -114,6 +114,28 @@ _LINKS = Panel(
         ("speed_bps", Text("Vitesse", "Speed"), "bps"),
         ("carrier", Text("Câble branché", "Cable in"), "bool"),
         ("errors", Text("Trames en erreur", "Frames in error"), "short"),
+    ),
+)
+
+_VERSIONS = Panel(
+    kind="table",
+    title=Text("Versions", "Versions"),
+    meaning=Text(
+        "Version de l'agent et de la configuration, dites par chaque sonde à l'ouverture de sa session ; sans session"
+        " ouverte dans la période, la sonde n'est pas dans la liste.",
+        "Versions of agent and configuration, as each probe said when its session began within the period.",
+    ),
+    queries=(
+        Query(
+            text='SELECT last("agent") AS "agent", last("config") AS "config" FROM "presence"'
+            f' WHERE {HERE} AND "online" = true AND $timeFilter GROUP BY "home"',
+            table=True,
+        ),
+    ),
+    columns=(
+        ("home", Text("Logement", "Home"), "string"),
+        ("agent", Text("Agent", "Agent"), "string"),
+        ("config", Text("Configuration", "Configuration"), "short"),
     ),
 )
 
@@ -159,6 +181,6 @@ BOARD = Board(
                 ),
             ),
         ),
-        Row(title=Text("Sonde par sonde", "Probe by probe"), panels=(_TABLE, _LINKS)),
+        Row(title=Text("Sonde par sonde", "Probe by probe"), panels=(_TABLE, _LINKS, _VERSIONS)),
     ),
 )

@@ -21,15 +21,22 @@ def _kept(service: str) -> Panel:
         kind="figure",
         title=Text(f"{word.fr} : 30 jours", f"{word.en}: 30 days"),
         meaning=Text(
-            "Part du temps connu où le service était correct sur trente jours, et couverture. Objectif : 99,5 %.",
-            "Share of the known time in which the service was good over thirty days, and coverage. Objective: 99.5 %.",
+            "Part du temps connu où le service était correct sur trente jours, ce qu'il reste du budget d'erreur"
+            " (négatif : dépassé), et couverture. Objectif : 99,5 %.",
+            "Share of the known time of thirty days in which the service was good, what is left of the error budget"
+            " (negative: overspent), and coverage. Objective: 99.5 %.",
         ),
         queries=(
             Query(text=share(SLO_GOOD, f"fleet:{service}", source=SLO), alias=Text("correct", "good")),
+            Query(
+                text=share(f"1 - ({SLO_BAD}) / {_BUDGET}", f"fleet:{service}", source=SLO),
+                alias=Text("budget restant", "budget left"),
+            ),
             Query(text=share(SLO_COVERAGE, f"fleet:{service}", source=SLO), alias=Text("couverture", "coverage")),
         ),
         unit="percentunit",
         decimals=2,
+        low=None,
         scale="good_share",
         window="30d",
         width=8,

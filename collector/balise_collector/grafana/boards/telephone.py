@@ -3,44 +3,21 @@
 from __future__ import annotations
 
 from balise_collector.grafana.board import Board, Panel, Query, Row, Text
-from balise_collector.grafana.queries import BAD, HERE, KNOWN, STATE, elements, now, share
+from balise_collector.grafana.boards.service import down_and_coverage, homes_now, source_of
+from balise_collector.grafana.queries import HERE, STATE
 
-_NOW = Panel(
-    kind="figure",
-    title=Text("Lignes, maintenant", "Lines, now"),
-    meaning=Text(
+_NOW = homes_now(
+    "telephone",
+    Text("Lignes, maintenant", "Lines, now"),
+    Text(
         "Logements du parc selon le dernier état de leur téléphone. Une ligne coupée ne peut pas appeler les secours.",
         "Homes by the last state of their telephone. A line that is down cannot call for help.",
     ),
-    queries=tuple(Query(text=text, alias=word) for text, word in now("telephone")),
-    width=8,
-    height=6,
 )
-_SHARE = Panel(
-    kind="curve",
-    title=Text("Part des lignes coupées, et couverture", "Share of lines down, and coverage"),
-    meaning=Text(
-        "Lignes coupées parmi celles dont on sait l'état ; couverture : lignes dont on sait l'état.",
-        "Lines down among those whose state is known; coverage: lines whose state is known.",
-    ),
-    queries=(
-        Query(text=share(BAD, "fleet:telephone", every="$__interval"), alias=Text("coupées", "down")),
-        Query(text=share(KNOWN, "fleet:telephone", every="$__interval"), alias=Text("couverture", "coverage")),
-    ),
-    unit="percentunit",
-    high=1,
-    width=8,
-    height=6,
+_SHARE = down_and_coverage(
+    "telephone", Text("Part des lignes coupées, et couverture", "Share of lines down, and coverage")
 )
-_REGISTRARS = Panel(
-    kind="states",
-    title=Text("Serveurs d'enregistrement", "Registrars"),
-    meaning=Text("Leur état selon le juge.", "Their state as the judge says."),
-    queries=(Query(text=elements("registrar", "target"), alias=Text("$tag_target", "$tag_target")),),
-    scale="state",
-    width=8,
-    height=6,
-)
+_REGISTRARS = source_of("registrar", Text("Serveurs d'enregistrement", "Registrars"))
 
 
 def _signal(what: str, *, where: str = "", by: str = "", every: str = "1h") -> str:

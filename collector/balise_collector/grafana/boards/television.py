@@ -3,47 +3,33 @@
 from __future__ import annotations
 
 from balise_collector.grafana.board import Board, Panel, Query, Row, Text
+from balise_collector.grafana.boards.service import down_and_coverage, homes_now, source_of
 from balise_collector.grafana.choosing import is_chosen
-from balise_collector.grafana.queries import BAD, FRESH, HERE, KNOWN, STATE, elements, now, share
+from balise_collector.grafana.queries import FRESH, HERE, STATE, elements
 
 _CHANNEL = is_chosen("channel")
+_WINDOW, _ZAPS = '"tv_home_7d"."tv_window"', '"tv_home_7d"."tv_zap"'
 
-_NOW = Panel(
-    kind="figure",
-    title=Text("Télévision, maintenant", "Television, now"),
-    meaning=Text(
+
+def _by_channel(what: str, name: str, where: str = "") -> str:
+    """Homes, counted: each is one row of the query inside."""
+    condition = " AND ".join(filter(None, (where, HERE, _CHANNEL, "$timeFilter")))
+    inner = f'SELECT {what} AS "n" FROM {_WINDOW} WHERE {condition} GROUP BY "home", "target"'
+    return f'SELECT count("n") AS "{name}" FROM ({inner}) WHERE $timeFilter GROUP BY "target"'
+
+
+_NOW = homes_now(
+    "television",
+    Text("Télévision, maintenant", "Television, now"),
+    Text(
         "Logements du parc selon l'état de leur télévision, mesurée par la sonde ; jamais ce que regarde le foyer.",
         "Homes by the last state of their television, measured by the probe; never what the household watches.",
     ),
-    queries=tuple(Query(text=text, alias=word) for text, word in now("television")),
-    width=8,
-    height=6,
 )
-_SHARE = Panel(
-    kind="curve",
-    title=Text("Logements sans télévision, et couverture", "Homes without television, and coverage"),
-    meaning=Text(
-        "Logements coupés parmi ceux dont on sait l'état, et part de ceux dont on le sait.",
-        "Homes down among those whose state is known, and the share of those.",
-    ),
-    queries=(
-        Query(text=share(BAD, "fleet:television", every="$__interval"), alias=Text("coupés", "down")),
-        Query(text=share(KNOWN, "fleet:television", every="$__interval"), alias=Text("couverture", "coverage")),
-    ),
-    unit="percentunit",
-    high=1,
-    width=8,
-    height=6,
+_SHARE = down_and_coverage(
+    "television", Text("Logements sans télévision, et couverture", "Homes without television, and coverage")
 )
-_HEADEND = Panel(
-    kind="states",
-    title=Text("Tête de réseau", "Head-end"),
-    meaning=Text("Son état selon le juge.", "Its state as the judge says."),
-    queries=(Query(text=elements("headend", "target"), alias=Text("$tag_target", "$tag_target")),),
-    scale="state",
-    width=8,
-    height=6,
-)
+_HEADEND = source_of("headend", Text("Tête de réseau", "Head-end"))
 _CHANNELS = Panel(
     kind="cells",
     title=Text("Chaînes × temps", "Channels × time"),
@@ -60,25 +46,24 @@ _SEEN_BAD = Panel(
     kind="table",
     title=Text("Logements qui voient mal, par chaîne", "Homes that see it bad, by channel"),
     meaning=Text(
-        "Échantillons d'une minute mauvaise ou plus par chaîne, et échantillons en tout : la couverture de la ligne.",
-        "Samples with error seconds by channel, and samples in all: the coverage of the line.",
+        "Logements qui ont eu une seconde en erreur sur la chaîne, et logements qui l'ont mesurée : la couverture de la"
+        " ligne. Un échantillon est une écoute de dix secondes.",
+        "Homes that had a second with an error on the channel, and homes that sampled it: the coverage of the line. A"
+        " sample is ten seconds of listening.",
     ),
     queries=(
+        Query(text=_by_channel('count("es_ratio")', "bad_homes", '"es_ratio" > 0'), table=True),
+        Query(text=_by_channel('count("es_ratio")', "homes"), table=True),
         Query(
-            text=f'SELECT count("es_ratio") AS "bad" FROM "tv_home_7d"."tv_window" WHERE "es_ratio" > 0 AND {HERE}'
-            f' AND {_CHANNEL} AND $timeFilter GROUP BY "target"',
-            table=True,
-        ),
-        Query(
-            text=f'SELECT count("es_ratio") AS "samples", sum("net_lost_datagrams") AS "lost"'
-            f' FROM "tv_home_7d"."tv_window" WHERE {HERE} AND {_CHANNEL} AND $timeFilter'
-            ' GROUP BY "target"',
+            text=f'SELECT count("es_ratio") AS "samples", sum("net_lost_datagrams") AS "lost" FROM {_WINDOW}'
+            f' WHERE {HERE} AND {_CHANNEL} AND $timeFilter GROUP BY "target"',
             table=True,
         ),
     ),
     columns=(
         ("target", Text("Chaîne", "Channel"), "string"),
-        ("bad", Text("Échantillons mauvais", "Bad samples"), "short"),
+        ("bad_homes", Text("Voient mal", "See it bad"), "short"),
+        ("homes", Text("Logements", "Homes"), "short"),
         ("samples", Text("Échantillons", "Samples"), "short"),
         ("lost", Text("Paquets perdus", "Packets lost"), "short"),
     ),
@@ -92,17 +77,21 @@ _ERRORS = Panel(
     ),
     queries=(
         Query(
-            text=f'SELECT sum("cc_err") FROM "tv_home_7d"."tv_window" WHERE {HERE} AND {_CHANNEL}'
+            text=f'SELECT sum("cc_err") FROM {_WINDOW} WHERE {HERE} AND {_CHANNEL}'
             " AND $timeFilter GROUP BY time(1h) fill(null)",
             alias=Text("erreurs", "errors"),
         ),
         Query(
-            text=f'SELECT count("cc_err") FROM "tv_home_7d"."tv_window" WHERE {HERE} AND {_CHANNEL}'
+            text=f'SELECT count("cc_err") FROM {_WINDOW} WHERE {HERE} AND {_CHANNEL}'
             " AND $timeFilter GROUP BY time(1h) fill(null)",
             alias=Text("échantillons", "samples"),
         ),
     ),
 )
+
+
+def _zap(what: str) -> str:
+    return f"SELECT {what} FROM {_ZAPS} WHERE {HERE} AND {_CHANNEL} AND $timeFilter GROUP BY time(1h) fill(null)"
 
 
 def _join(field: str) -> str:
@@ -123,6 +112,32 @@ _ZAP = Panel(
         Query(text=_join("zap_network_p95_ms"), alias=Text("p95", "p95")),
     ),
     unit="ms",
+)
+_PICTURE = Panel(
+    kind="curve",
+    title=Text("Du premier paquet à l'image", "From the first packet to the picture"),
+    meaning=Text(
+        "Attente d'une image décodable après le premier paquet : médiane et 95e centile des zappings d'essai de"
+        " l'heure.",
+        "Until a decoder can start, after the first packet: median and 95th percentile of the hour's test zaps.",
+    ),
+    queries=(
+        Query(text=_zap('percentile("zap_rap_ms", 50)'), alias=Text("médiane", "median")),
+        Query(text=_zap('percentile("zap_rap_ms", 95)'), alias=Text("p95", "p95")),
+    ),
+    unit="ms",
+)
+_ZAPPED = Panel(
+    kind="curve",
+    title=Text("Zappings d'essai", "Test zaps"),
+    meaning=Text(
+        "Zappings de l'heure après lesquels une image est venue, et tous : le reste n'en a pas eu en huit secondes.",
+        "The hour's zaps that a picture followed, and all of them: the rest had no picture within eight seconds.",
+    ),
+    queries=(
+        Query(text=_zap('count("zap_rap_ms")'), alias=Text("avec image", "with a picture")),
+        Query(text=_zap('count("ok")'), alias=Text("essayés", "tried")),
+    ),
 )
 _WHERE = Panel(
     kind="table",
@@ -155,7 +170,7 @@ BOARD = Board(
     rows=(
         Row(title=Text("Maintenant", "Now"), panels=(_NOW, _SHARE, _HEADEND)),
         Row(title=Text("Les chaînes", "Channels"), panels=(_CHANNELS,)),
-        Row(title=Text("Le détail", "In detail"), panels=(_SEEN_BAD, _ERRORS, _WHERE, _ZAP)),
+        Row(title=Text("Le détail", "In detail"), panels=(_SEEN_BAD, _ERRORS, _PICTURE, _ZAPPED, _WHERE, _ZAP)),
     ),
     choices=("building", "pon", "channel"),
 )
