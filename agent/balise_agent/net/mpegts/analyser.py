@@ -92,19 +92,20 @@ class Analyser:
                 self._flush()
 
     def _arrived(self, datagram: Datagram) -> None:
-        packets = datagram.packets
-        if packets[::SIZE].count(SYNC) * SIZE != len(packets):
+        packets, arrival_ns, dropped = datagram
+        size = len(packets)
+        if packets[::SIZE].count(SYNC) * SIZE != size:
             packets = self._in_step(packets)
-        if self._pending and datagram.arrival_ns - self._since_ns >= _BATCH_NS:
+        if self._pending and arrival_ns - self._since_ns >= _BATCH_NS:
             self._flush()
         if not self._pending:
-            self._since_ns = datagram.arrival_ns
+            self._since_ns = arrival_ns
         index = self._stream.index + self._size // SIZE
-        self._stream.timeline.arrived(index, datagram.arrival_ns)
-        self._delivery.came(datagram.arrival_ns, len(datagram.packets), self._rate)
-        if datagram.dropped:
+        self._stream.timeline.arrived(index, arrival_ns)
+        self._delivery.came(arrival_ns, size, self._rate)
+        if dropped:
             self._stream.dropped_before(index)
-            self._drop_seconds.add(self._second(datagram.arrival_ns))
+            self._drop_seconds.add(self._second(arrival_ns))
         self._keep(packets)
 
     def _in_step(self, packets: bytes) -> bytes:

@@ -106,13 +106,13 @@ def _events(stream: Stream, batch: Heads, found: _Found) -> None:
     begun = batch_starts.begun(batch, [index - batch.index for index, what in found.items() if what is True])
     while at < len(batch.words):
         wishes, of = reading.wishes, batch_starts.wanted(reading)
-        end = min(len(batch.words), at + reach)
+        end, reach = min(len(batch.words), at + reach), reach * 2
         again = list(batch_tables.repeated(stream, batch, at, found))
         for place in _wanted(reading, batch, at, end, {one.pid for one in again}):
             packet, index = batch.packet(place), batch.index + place
             reading.take(index, header(packet), packet, found.get(index, False))
             if reading.wishes != wishes:
-                end, reach = place + 1, max(_NEAREST, reach // 2)  # who changes them each packet costs no more
+                end, reach = place + 1, max(_NEAREST, reach // 4)  # who changes them each packet costs no more
                 break
         for one in again:
             batch_tables.count(stream, batch, one, end)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from balise_agent.net import rtp
 from balise_agent.net.mpegts.packet import SIZE, SYNC
 
+_SYNC = bytes([SYNC])
 _WAIT = 16  # datagrams that a missing one is waited for: 20 ms of 8 Mbit/s
 _LAST = 8
 _FAR = 3_000  # numbers; a jump beyond that is another sender (RFC 3550 § A.1, MAX_DROPOUT)
@@ -47,7 +48,7 @@ class Order:
 
     def push(self, data: bytes, arrival_ns: int, dropped: int = 0) -> list[Datagram]:
         """The datagrams that are next now."""
-        if data[:1] == bytes([SYNC]) and len(data) % SIZE == 0:
+        if data.startswith(_SYNC) and len(data) % SIZE == 0:
             self.is_rtp = bool(self.is_rtp)
             return self._plain(data, arrival_ns, dropped)
         packet = rtp.decode(data)

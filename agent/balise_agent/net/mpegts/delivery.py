@@ -29,7 +29,8 @@ class Delivery:
             self.first_ns = self._began_ns = arrival_ns
         else:
             gap_ns = arrival_ns - self.last_ns
-            self.longest_ns = max(self.longest_ns, gap_ns)
+            if gap_ns > self.longest_ns:
+                self.longest_ns = gap_ns
             if gap_ns >= SILENCE_NS and len(self.silences) < 1_000:
                 self.silences.append((self.last_ns, arrival_ns))
         if arrival_ns - self._began_ns >= _SECOND_NS:
@@ -53,6 +54,9 @@ def delay_factor_ms(arrivals: list[tuple[int, int]], bytes_a_second: float) -> f
     start_ns, held, low, high = arrivals[0][0], 0.0, 0.0, 0.0
     for arrival_ns, size in arrivals:
         before = held - bytes_a_second * (arrival_ns - start_ns) / 1e9
-        low, high = min(low, before), max(high, before + size)
         held += size
+        if before < low:
+            low = before
+        if before + size > high:
+            high = before + size
     return (high - low) / bytes_a_second * 1_000

@@ -27,6 +27,8 @@ _SK_MEMINFO_DROPS = 8
 _SK_MEMINFO = struct.Struct("@9I")
 _DROPS = struct.Struct("@I")
 _TIMESPEC = struct.Struct("@ll")
+_DROPS_BYTES, _TIMESPEC_BYTES = _DROPS.size, _TIMESPEC.size
+_SOL_SOCKET = int(socket.SOL_SOCKET)  # looked up for each datagram
 _POINTER_BYTES = struct.calcsize("@P")
 _STORAGE_BYTES = 128  # struct sockaddr_storage
 
@@ -113,12 +115,12 @@ def told(ancillary: list[tuple[int, int, bytes]]) -> Told:
     """What stands beside a datagram."""
     stamp_ns = drops = None
     for level, kind, data in ancillary:
-        if level != socket.SOL_SOCKET:
+        if level != _SOL_SOCKET:
             continue
-        if kind == _SO_TIMESTAMPNS and len(data) == _TIMESPEC.size:
+        if kind == _SO_TIMESTAMPNS and len(data) == _TIMESPEC_BYTES:
             seconds, nanoseconds = _TIMESPEC.unpack(data)
             stamp_ns = seconds * 1_000_000_000 + nanoseconds
-        elif kind == _SO_RXQ_OVFL and len(data) == _DROPS.size:
+        elif kind == _SO_RXQ_OVFL and len(data) == _DROPS_BYTES:
             (drops,) = _DROPS.unpack(data)
     return Told(stamp_ns, drops)
 
