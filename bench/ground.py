@@ -111,6 +111,8 @@ def running(command: Sequence[str], log: Path) -> Iterator[Process]:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file)
     try:
         yield process
+    except RuntimeError as exc:  # `until`: what it said last
+        raise RuntimeError(f"{exc}: {' / '.join(log.read_text().splitlines()[-5:])}") from exc
     finally:
         process.terminate()
         with suppress(subprocess.TimeoutExpired):
