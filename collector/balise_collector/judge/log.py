@@ -130,11 +130,6 @@ class HomeLog:
     def bad_channel(self, ts_ms: int, channel: str) -> bool:
         return _add(self.bad_tv, (ts_ms, channel))
 
-    def was_bad(self, from_ms: int, to_ms: int) -> bool:
-        """A television sample between these dates was bad."""
-        at = bisect_left(self.bad_tv, (from_ms, ""))
-        return at < len(self.bad_tv) and self.bad_tv[at][0] <= to_ms
-
     def rate(self, rate: Rate) -> bool:
         return _add(self.rates, rate)
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from balise_collector.judge import cells as c
-from balise_collector.judge.cells import DAY_MIN, MINUTE_MS
+from balise_collector.judge.cells import DAY_MIN, MINUTE_MS, Cells
 from balise_collector.judge.ladder import CUT_CLASSES, Stretch
 from balise_collector.judge.log import HomeLog
 from balise_collector.judge.settings import Settings
@@ -20,7 +20,7 @@ NEVER = 2**62
 BUCKET_MIN = 10
 DAY_MS = DAY_MIN * MINUTE_MS
 BOOT_SLACK_MS = 300_000
-REACH_MIN = 155  # no sample is believed for longer: a good one changes nothing about bad ones further away
+APART_MIN = 2 * DAY_MIN  # bad samples further apart are two faults, though nobody looked in between
 NEAR_MS = 5_400_000  # a radio is looked at so seldom, and speaks for the time around
 TELEPHONE = (("sip", c.SIP_BAD, c.SIP_OK), ("register", c.TEL_BAD, c.TEL_OK), ("call", c.CALL_BAD, c.CALL_OK))
 
@@ -141,11 +141,7 @@ class Marks:
         for name, bad, ok in TELEPHONE:
             if bits & bad:
                 self._run(log, name, ts_ms, 1)
-            elif (
-                bits & ok
-                and _is_near(log.bad_days.get(name), ts_ms)
-                and log.cells.last(bad, minute + REACH_MIN, 2 * REACH_MIN) >= 0
-            ):
+            elif bits & ok and _is_near(log.bad_days.get(name), ts_ms) and _turns(log.cells, minute, bad, bad | ok):
                 self._run(log, name, ts_ms, 0)
 
     def quality(self, log: HomeLog, ts_ms: int) -> None:
@@ -178,7 +174,10 @@ class Marks:
             known.saw(ts_ms)
         if bad or day in known.bad or day - 1 in known.bad or day + 1 in known.bad:
             self.channels[channel] = min(ts_ms, self.channels.get(channel, NEVER))
-        if bad or log.was_bad(ts_ms - REACH_MIN * MINUTE_MS, ts_ms + REACH_MIN * MINUTE_MS):
+        if bad or (
+            _is_near(log.bad_days.get("tv"), ts_ms)
+            and _turns(log.cells, ts_ms // MINUTE_MS, c.TV_BAD, c.TV_BAD | c.TV_OK)
+        ):
             self._run(log, "tv", ts_ms, int(bad))
 
     def _run(self, log: HomeLog, name: str, ts_ms: int, bad: int) -> None:
@@ -189,9 +188,18 @@ class Marks:
         self.runs[key] = min(minute, self.runs.get(key, NEVER))
 
 
+def _turns(cells: Cells, minute: int, bad: int, any_: int) -> bool:
+    """The sample before a good one, or the one after it, is bad: others change nothing about bad ones."""
+    before = cells.last(any_, minute - 1, APART_MIN)
+    if before >= 0 and cells.at(before) & bad:
+        return True
+    after = cells.next(any_, minute + 1, APART_MIN)
+    return after >= 0 and bool(cells.at(after) & bad)
+
+
 def _is_near(days: set[int] | None, ts_ms: int) -> bool:
-    """A bad sample was on that day or a neighbour of it."""
+    """A bad sample was on that day or within two of it."""
     if not days:
         return False
     day = ts_ms // DAY_MS
-    return day in days or day - 1 in days or day + 1 in days
+    return any(near in days for near in range(day - 2, day + 3))

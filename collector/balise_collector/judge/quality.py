@@ -111,23 +111,25 @@ class Quality:
     def _pon(self, pon: str, bucket: int) -> bool | None:
         """None: it is well; else whether it is slow, not only lossy."""
         ground, settings = self._ground, self._ground.settings
-        measured = bad = slow_homes = long = 0
+        measured = bad = slow_homes = long = few = 0
         for home in ground.members.get(("pon", pon), ()):
             seen, lossy, slow = self._home(ground.logs[home], bucket)
             if seen >= 3:
                 measured += 1
                 is_slow = slow >= SLOW_SHARE * seen
                 bad += is_slow or lossy >= settings.dense_share * seen
+                few += is_slow or lossy >= settings.pon_few_share * seen
                 slow_homes += is_slow
                 long += self._lasts(home, bucket)
-        if bad < 3 or bad < settings.pon_share * measured:
-            return None
-        if not is_shared(bad, measured, settings.pon_base, settings.pon_alpha) and (
-            long < settings.pon_share * measured
-            or not is_shared(long, measured, settings.pon_long_base, settings.pon_alpha)
-        ):
-            return None
-        return slow_homes * 2 > bad
+        tests = (
+            (bad, settings.pon_base),  # as now
+            (long, settings.pon_long_base),  # for half an hour
+            (few, settings.pon_few_base),  # a little, in nearly all
+        )
+        least = max(3.0, settings.pon_share * measured)
+        if any(count >= least and is_shared(count, measured, base, settings.pon_alpha) for count, base in tests):
+            return slow_homes * 2 > max(bad, few)
+        return None
 
     def _lasts(self, home: str, bucket: int) -> bool:
         """It is one of three bad ones in a row."""

@@ -1,8 +1,8 @@
 """Does a home get the rate it pays for, and does its line keep its delay while it is full?
 
 From the few tests that fill the line. Too slow: two tests in a row below the contract, one of them outside the
-evening, with no good one between; one is enough outside the evening while nobody used the line. Bufferbloat: one test
-of latency under load above the limit, until the next good one.
+evening, with no good one between; until there is a second, one is enough outside the evening while nobody used the
+line. Bufferbloat: one test of latency under load above the limit, until the next good one.
 
 Rule 1: where most of the fleet is slow in the same hours, our target is, and no home.
 """
@@ -21,7 +21,7 @@ from balise_collector.judge.log import HomeLog, Rate
 
 FLEET_MS = 3 * 3_600_000  # before and after a test, the others' tests are looked at
 FLEET_SHARE = 0.5
-FLEET_LEAST = 5  # other homes' tests that tell of the target
+FLEET_LEAST = 5  # so many other homes' tests, the nearest in time, tell of the target
 EVENING = range(36, 48)  # half hours from 18 h
 
 
@@ -54,7 +54,7 @@ class Rating:
             for rate in self._ground.logs[home].rates:
                 if rate.ts_ms >= from_ms and rate.share >= 0:
                     self._note(rate, home)
-                    again |= {h for h, low in self._near(rate.ts_ms) if low}
+                    again |= {h for _, h, low in self._near(rate.ts_ms) if low}
         changed = False
         for home in again:
             found = self._spells(self._ground.logs[home])
@@ -73,15 +73,16 @@ class Rating:
     def _is_low(self, rate: Rate) -> bool:
         return rate.share < self._ground.settings.slow_share
 
-    def _near(self, ts_ms: int) -> list[tuple[str, bool]]:
+    def _near(self, ts_ms: int) -> list[tuple[int, str, bool]]:
         at = bisect_left(self._all, (ts_ms - FLEET_MS, "", False))
         end = bisect_left(self._all, (ts_ms + FLEET_MS, "", False))
-        return [(home, low) for _, home, low in self._all[at:end]]
+        return self._all[at:end]
 
     def _is_ours(self, ts_ms: int, home: str) -> bool:
         """Most of the others were slow then too."""
-        others = [low for other, low in self._near(ts_ms) if other != home]
-        return len(others) >= FLEET_LEAST and sum(others) >= FLEET_SHARE * len(others)
+        others = sorted((abs(at_ms - ts_ms), other, low) for at_ms, other, low in self._near(ts_ms) if other != home)
+        nearest = [low for _, _, low in others[:FLEET_LEAST]]
+        return len(nearest) == FLEET_LEAST and sum(nearest) >= FLEET_SHARE * FLEET_LEAST
 
     def _spells(self, log: HomeLog) -> list[Slow]:
         if log.on_wifi:
@@ -125,7 +126,7 @@ class Rating:
 
 
 def _runs(tests: Sequence[tuple[int, bool]], cause: str, least: int, sure: Collection[int] = frozenset()) -> list[Slow]:
-    """Bad tests in a row, one where it is sure; from half way after the last good one to half way to the next."""
+    """Bad tests in a row, or a sure one that no other followed; from half way after the last good one to the next."""
     found: list[Slow] = []
     run: list[int] = []
     good: int | None = None
@@ -133,7 +134,7 @@ def _runs(tests: Sequence[tuple[int, bool]], cause: str, least: int, sure: Colle
         if bad:
             run.append(ts_ms)
             continue
-        known = [at_ms for at_ms in run if at_ms in sure] + run[least - 1 : least]
+        known = run[least - 1 : least] + ([at_ms for at_ms in run if at_ms in sure] if ts_ms < 0 else [])
         if known:
             end_ms = None if ts_ms < 0 else (run[-1] + ts_ms) // 2
             start_ms = run[0] if good is None else (good + run[0]) // 2

@@ -10,20 +10,22 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from balise_collector.judge import cells as c
-from balise_collector.judge.cells import DAY_MIN, MINUTE_MS, Cells
+from balise_collector.judge.cells import MINUTE_MS, Cells
 from balise_collector.judge.ladder import CUT_CLASSES
 from balise_collector.judge.log import HomeLog
+from balise_collector.judge.marks import APART_MIN
 from balise_collector.judge.quality import is_weak
 from balise_collector.judge.settings import Settings
 from balise_collector.judge.symptoms import Episode
 
-APART_MIN = 2 * DAY_MIN  # bad samples further apart are two faults, though nobody looked in between
+LOSSY_LEAST = 2  # of the minutes around: one echo in a minute is lost anywhere
 NEAR_MIN = 3  # a sample of ten seconds stands beside the minutes around it
 
 
 def is_explained(log: HomeLog, minute: int) -> bool:
     """What the line loses, or the probe's own radio or clock, or a cut, is no service's fault."""
-    if any(log.cells.at(m) & (c.LOSSY | c.CLOCK_BAD) for m in range(minute - NEAR_MIN, minute + NEAR_MIN + 1)):
+    near = [log.cells.at(m) for m in range(minute - NEAR_MIN, minute + NEAR_MIN + 1)]
+    if sum(bool(bits & c.LOSSY) for bits in near) >= LOSSY_LEAST or any(bits & c.CLOCK_BAD for bits in near):
         return True
     return is_weak(log, minute) or is_cut(log, minute)
 

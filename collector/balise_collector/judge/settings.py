@@ -55,6 +55,8 @@ class Settings:
     pon_share: float = 0.6  # of a PON's homes are bad at once
     pon_base: float = 0.1  # of homes are bad in an evening by their own use
     pon_long_base: float = 0.03  # for half an hour without a break: three homes of a small PON are not enough, four are
+    pon_few_share: float = 0.2  # of a home's minutes are lossy: noise does that to one home in a hundred
+    pon_few_base: float = 0.2  # and its own use to so many: nearly all of a PON have it at once, or it is not the PON's
     pon_alpha: float = 1e-6  # 144 tests a PON and day: six of six, or eight of ten
 
     # Rate.

@@ -7,7 +7,6 @@ has grown too old; never all homes at once.
 from __future__ import annotations
 
 import heapq
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -26,6 +25,10 @@ REWRITTEN_MS = 36 * 3_600_000  # a longer stretch of history is told by its inci
 STEP_MS = 300_000
 COVERAGE_MIN = 60
 LATE_MS = 3_600_000  # what is seen so long after it could be known is history, and pages nobody
+AGAIN_MS = 300_000
+FIFTH = 5
+AT_ONCE = ("element", "what", "part", "cause", "works", "channels")
+"""What of an incident is told as soon as it is another."""
 FINAL: frozenset[Stage] = frozenset({"closed", "reviewed"})
 Known = tuple[int, str]
 
@@ -39,6 +42,7 @@ class Shown:
         "_heap",
         "_live",
         "_names",
+        "_owed",
         "_parts",
         "_said",
         "_since",
@@ -56,7 +60,8 @@ class Shown:
         self._due: dict[str, int] = {}
         self._stages: dict[str, tuple[Incident, Stage]] = {}
         self._live: set[str] = set()
-        self._told: dict[str, tuple[object, ...]] = {}
+        self._told: dict[str, tuple[int, Incident]] = {}
+        self._owed: set[str] = set()
 
     def said(self) -> dict[str, list[list[Any]]]:
         """What was last said of each home, in plain values."""
@@ -205,15 +210,14 @@ class Shown:
             known = self._stages.get(id_)
             stage = incident.stage(now_ms, self._ground.settings)
             here[id_] = (incident, stage)
-            told = _told(incident)
-            if stage != "suspected" and (known is None or known[1] != stage or self._told.get(id_) != told):
-                self._told[id_] = told
-                yield self._row(id_, incident, stage, now_ms)
+            if stage != "suspected" and (known is None or known[1] != stage or self._is_due(id_, incident, now_ms)):
+                yield self._tell(id_, incident, stage, now_ms)
         for gone in sorted(self._stages.keys() - here.keys()):
             incident, stage = self._stages[gone]
             if stage != "suspected":
                 yield self._row(gone, incident, "closed", now_ms, gone=True)
         self._stages = here
+        self._owed &= here.keys()
         self._live = {id_ for id_, (_, stage) in here.items() if stage not in FINAL}
 
     def _aged(self, now_ms: int) -> Iterator[Derived]:
@@ -222,9 +226,31 @@ class Shown:
             stage = incident.stage(now_ms, self._ground.settings)
             if stage != before:
                 self._stages[id_] = (incident, stage)
-                yield self._row(id_, incident, stage, now_ms)
+                yield self._tell(id_, incident, stage, now_ms)
             if stage in FINAL:
                 self._live.discard(id_)
+        for id_ in sorted(self._owed):
+            incident, stage = self._stages[id_]
+            if self._is_due(id_, incident, now_ms):
+                yield self._tell(id_, incident, stage, now_ms)
+
+    def _is_due(self, id_: str, incident: Incident, now_ms: int) -> bool:
+        """Of what a reader sees something is other than it was told; of dates and counts not again within minutes."""
+        if id_ not in self._told:
+            return True
+        told_ms, before = self._told[id_]
+        if any(getattr(before, name) != getattr(incident, name) for name in AT_ONCE):
+            return True
+        if not _is_other(before, incident):
+            self._owed.discard(id_)
+            return False
+        self._owed.add(id_)
+        return now_ms - told_ms >= AGAIN_MS
+
+    def _tell(self, id_: str, incident: Incident, stage: Stage, now_ms: int) -> Derived:
+        self._told[id_] = (now_ms, incident)
+        self._owed.discard(id_)
+        return self._row(id_, incident, stage, now_ms)
 
     def _row(self, id_: str, incident: Incident, stage: Stage, now_ms: int, *, gone: bool = False) -> Derived:
         """Its row; the first while it lasts is told to somebody, unless works or a parent explain it."""
@@ -235,11 +261,13 @@ class Shown:
         return of_incident(incident, id_, stage, now_ms, paged=id_ in self.paged, gone=gone, parent=parent)
 
 
-def _told(incident: Incident) -> tuple[object, ...]:
-    """What of an incident is a change worth a row; homes by fifths more, not one by one."""
-    known = (incident.element, incident.what, incident.part, incident.cause, incident.confidence, incident.works)
-    steps = int(math.log(max(1, len(incident.spells)), 1.2))
-    return (*known, incident.since_ms, incident.until_ms, incident.channels, steps)
+def _is_other(before: Incident, now: Incident) -> bool:
+    """Its dates are others by more than a minute, its homes by more than a fifth, or it is surer than it was."""
+    if (before.until_ms is None) != (now.until_ms is None) or before.confidence != now.confidence:
+        return True
+    moved = max(abs(before.since_ms - now.since_ms), abs((before.until_ms or 0) - (now.until_ms or 0)))
+    hit = len(set(before.hit))
+    return moved > MINUTE_MS or abs(len(set(now.hit)) - hit) * FIFTH > hit
 
 
 def of_incident(

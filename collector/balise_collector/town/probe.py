@@ -24,6 +24,7 @@ from balise_collector.town.timeline import Run, Timeline
 MINUTE_MS, HOUR_MS = calendar.MINUTE_MS, calendar.HOUR_MS
 VARIANTS = 8
 SETTLED_MS = 2 * MINUTE_MS  # after a change
+SIGNALLED_MS, LISTENED_MS, NAMED_MS = 41_000, 24_000, 20_000  # before the end of a minute: samples of a moment
 TV_LATER = 20  # minutes after the hourly registration
 _SPREAD = 2_654_435_761  # Knuth's multiplier: minutes take the variants in no visible order
 
@@ -168,18 +169,22 @@ class Probe:
         run = self.line.run_at(end_ms - 1)
         if not parts or run is None:  # a window dies with its agent
             return []
-        last = parts[-1][0]
+        last, signalled = parts[-1][0], self._at(end_ms - SIGNALLED_MS)
         said = line.reach(self.home, parts, rng)
-        said += [line.alive(last, run.boot), self._host(last, run, end_ms), voice.options(self.home, last, rng)]
+        said += [line.alive(last, run.boot), self._host(last, run, end_ms), voice.options(self.home, signalled, rng)]
         if plan.is_due(self.home, minute, plan.SOME_EVERY):
-            said += self._five(last, rng)
+            said += self._five(self._at(end_ms - NAMED_MS), rng)
             if plan.is_due(self.home, minute, plan.CALL_EVERY):
                 said.append(voice.call(self.home, last, rng))
                 if plan.is_due(self.home, minute, plan.REGISTER_EVERY):
-                    said.append(voice.register(self.home, last, rng))
+                    said.append(voice.register(self.home, signalled, rng))
             if (channel := self.channel(minute)) is not None:
-                said += tv.sample(self.home, last, channel, rng)
+                said += tv.sample(self.home, self._at(end_ms - LISTENED_MS), channel, rng)
         return self._rarely(last, minute, end_ms, said)
+
+    def _at(self, at_ms: int) -> Condition:
+        """What a sample of that moment meets."""
+        return self._conditions[max(0, bisect_right(self._starts, at_ms) - 1)]
 
     def _parts(self, start_ms: int, end_ms: int) -> list[tuple[Condition, float]]:
         found = []
