@@ -1,10 +1,12 @@
 """How fast, how small, how exact? `python -m bench` prints every figure beside its goal and a peer.
 
-    python -m bench [NAME...] [--long] [--runs N] [--json FILE] [--markdown FILE]
+    python -m bench [NAME...] [--long] [--runs N] [--add] [--json FILE] [--markdown FILE]
 
 Names: ingest, latency, store, home, ping, card, ladder, tenant: half an hour. At full load, by name or all with --long:
-influx, trouble, directory, grafana, chaos, back, throughput, which take an hour more, and hour. The captures, the loop
-device, its file system and lines need root; a group that cannot be measured here says why, and the others go on.
+influx, trouble, directory, grafana, chaos, back, throughput, which take an hour more, and hour. Parts of throughput by
+name: throughput-loopback, -10, -50, -300, -800, -speedtest, -loss, -cpu, -loaded, -udp; --add keeps the rows of FILE
+that are not measured now, so that parts measured apart make one table. The captures, the loop device, its file system
+and lines need root; a group that cannot be measured here says why, and the others go on.
 """
 
 from __future__ import annotations
@@ -19,9 +21,10 @@ from rich.console import Console
 
 from bench import table
 from bench.load_rows import LONG
+from bench.rate_rows import PARTS
 from bench.rows import ROWS, load_average
 
-ALL = ROWS | LONG
+ALL = ROWS | LONG | PARTS
 HEAD = "<!-- last table: written by `python -m bench --markdown` -->\n"
 
 
@@ -31,12 +34,15 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(ALL))
     parser.add_argument("--long", action="store_true", help="what is measured at full load too, two hours")
     parser.add_argument("--runs", type=int, help="runs that a figure is the median of")
+    parser.add_argument("--add", action="store_true", help="to the rows that --json FILE has already")
     parser.add_argument("--json", type=Path, metavar="FILE", default=Path("bench-results.json"))
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="a document whose last table is replaced")
     asked = parser.parse_args()
     if unknown := set(asked.names) - set(ALL):
         parser.error(f"{', '.join(sorted(unknown))}: known are {', '.join(ALL)}")
-    rows, failed = measure(asked.names or list(ALL if asked.long else ROWS), asked.runs)
+    rows, failed = measure(asked.names or list(ROWS | LONG if asked.long else ROWS), asked.runs)
+    if asked.add and asked.json.exists():
+        rows = table.added(json.loads(asked.json.read_text()), rows)
     table.show(rows, Console(width=None if sys.stdout.isatty() else 160))
     asked.json.write_text(json.dumps(table.as_json(rows), indent=1) + "\n")
     if asked.markdown is not None:
@@ -53,7 +59,7 @@ def measure(names: list[str], runs: int | None) -> tuple[list[table.Row], list[s
     for name in names:
         print(f"{name} ...", file=sys.stderr, flush=True)
         try:
-            rows += [replace(row, load_average=load_average()) for row in ALL[name](runs)]
+            rows += [replace(row, load_average=load_average(), at=table.now()) for row in ALL[name](runs)]
         except Exception as exc:  # noqa: BLE001 - whatever one group meets, the others are measured
             failed.append(f"{name}: not measured: {type(exc).__name__}: {exc}")
     return rows, failed

@@ -8,30 +8,31 @@ Rule 1: a run that says itself that the probe or the target was the limit is no 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from bench import throughput
 from bench.table import Row
 
 Runs = int | None
+RUNS = 3
+Part = Callable[[Runs], Iterator[Row]]
 Run = dict[str, Any]
 
 OVERLOADED = ("probe_cpu", "server")
 _RELAY = "bench/relay: rate on IP packets of 1,500 bytes, tail-drop, FIFO; oracle: its rate x 1448 / 1500"
-_BOTH = "4 streams, light shape, BBR both ways"
+_BOTH = "4 streams (at 800 Mbit/s 8), light shape, BBR both ways"
 
 
 def throughput_rows(runs: Runs) -> Iterator[Row]:
     """All of it: half an hour with three runs."""
-    count = runs or 3
-    yield from _loopback(list(throughput.loopback(count)))
-    yield from _truth(list(throughput.truth(count)))
-    yield from _indicative(list(throughput.indicative(count)))
-    yield from _loss(list(throughput.loss(count)))
-    yield from _held(list(throughput.cpu(count)))
-    yield from _loaded(list(throughput.loaded(count)))
-    yield from _udp(list(throughput.udp(count)))
+    for rows in PARTS.values():
+        yield from rows(runs)
+
+
+def _part(rows: Callable[[Sequence[Run]], Iterator[Row]], runs_of: Callable[[int], Iterator[Run]]) -> Part:
+    return lambda runs: rows(list(runs_of(runs or RUNS)))
 
 
 def _loopback(found: Sequence[Run]) -> Iterator[Row]:
@@ -58,7 +59,7 @@ def _loopback(found: Sequence[Run]) -> Iterator[Row]:
 
 
 def _truth(found: Sequence[Run]) -> Iterator[Row]:
-    for mbps in (10, 50, 300, 800):
+    for mbps in throughput.RATES_MBPS:
         for short in (False, True):
             mine = [run for run in found if run["mbps"] == mbps and (run["goal"] > throughput.GOAL) is short]
             if mine:
@@ -93,7 +94,7 @@ def _rate_row(name: str, found: Sequence[Run], goal: float) -> Row:
         goal=f"<= {goal * 100:g} %",
         holds=None if not figures else not above,
         runs=tuple(sorted(errors)),
-        peer="iperf3 3.12 -P4 -C bbr, worst",
+        peer="iperf3 3.12 as many streams, BBR, worst",
         peer_figure=round(max(theirs), 3) if theirs else None,
         conditions=f"{_BOTH}; RTT x queue in ms: {', '.join(f'{rtt}x{queue}' for rtt, queue in lines)}; {_RELAY}",
         beside=f"{len(figures) - len(above)} of {len(figures)} figures within the goal"
@@ -165,6 +166,14 @@ def _loaded(found: Sequence[Run]) -> Iterator[Row]:
     for queue_ms in (20, 100, 200):
         mine = [run for run in found if run["queue_ms"] == queue_ms]
         off = tuple(abs(run[f"{way}_ratio"] - 1) * 100 for run in mine for way in ("down", "up"))
+        seen = [
+            (run[f"{way}_ratio"] - run[f"{way}_relay_ratio"]) * 100
+            for run in mine
+            for way in ("down", "up")
+            if f"{way}_relay_ratio" in run
+        ]
+        theirs = [run[f"{way}_iperf3_ratio"] for run in mine for way in ("down", "up") if f"{way}_iperf3_ratio" in run]
+        within = sum(error <= 5 for error in off)
         said = (f"{run['mbps']} Mbit/s {run['down_rise_ms']} and {run['up_rise_ms']} ms" for run in mine)
         yield Row(
             work=f"loaded, queue {queue_ms} ms, rise of p95, worst error",
@@ -173,10 +182,16 @@ def _loaded(found: Sequence[Run]) -> Iterator[Row]:
             goal="<= 5 %",
             holds=max(off) <= 5,
             runs=off,
-            conditions="cubic over its window of 2 s, behind reno's slow start; 4 streams, RTT 10 ms; 10, 50, 300"
-            " Mbit/s down and up; oracle: the relay's queue",
-            beside="; ".join(said),
+            conditions="cubic over its window of 2 s, behind reno's slow start; 8 streams, RTT 10 ms; 10, 50, 300"
+            " Mbit/s down and up; oracles: the relay's queue as configured, and its own log of what a packet waited",
+            beside=f"{within} of {len(off)} within; {'; '.join(said)}; off what the relay logged of the same window:"
+            f" {max(map(abs, seen), default=float('nan')):.1f} points of the queue at most; under iperf3 -P4 -C cubic"
+            f" it logged {_percent(min(theirs, default=None))} to {_percent(max(theirs, default=None))} of it",
         )
+
+
+def _percent(ratio: float | None) -> str:
+    return "?" if ratio is None else f"{ratio * 100:.0f} %"
 
 
 def _udp(found: Sequence[Run]) -> Iterator[Row]:
@@ -196,3 +211,18 @@ def _udp(found: Sequence[Run]) -> Iterator[Row]:
             beside=f"loss: {max(points, default=float('nan')):.2f} points off at most; {len(found) - len(sound)} of"
             f" {len(found)} runs said themselves that a processor was the limit, or failed",
         )
+
+
+PARTS: dict[str, Part] = {
+    "throughput-loopback": _part(_loopback, throughput.loopback),
+    **{
+        f"throughput-{mbps}": _part(_truth, partial(throughput.truth, rates_mbps=(mbps,)))
+        for mbps in throughput.RATES_MBPS
+    },
+    "throughput-speedtest": _part(_indicative, throughput.indicative),
+    "throughput-loss": _part(_loss, throughput.loss),
+    "throughput-cpu": _part(_held, throughput.cpu),
+    "throughput-loaded": _part(_loaded, throughput.loaded),
+    "throughput-udp": _part(_udp, throughput.udp),
+}
+"""Of `throughput`, one to six minutes each: what is measured on a machine that is not free for half an hour."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -32,6 +32,7 @@ class Row:
     peer_figure: float | None = None
     beside: str = ""
     load_average: tuple[float, ...] = ()  # of the machine, when it was measured
+    at: str = ""
 
     @property
     def ratio(self) -> float | None:
@@ -64,7 +65,7 @@ def conditions_of(row: Row) -> str:
     """Under what it was measured, in a line."""
     spread = f"median of {len(row.runs)}: {', '.join(map(shown, row.runs))}" if len(row.runs) > 1 else "one run"
     load = f"load average {row.load_average[0]:.1f}" if row.load_average else ""
-    return "; ".join(filter(None, (row.conditions, spread, load, row.beside)))
+    return "; ".join(filter(None, (row.conditions, spread, load, row.beside, row.at)))
 
 
 def show(rows: Sequence[Row], console: Console) -> None:
@@ -87,6 +88,24 @@ def as_json(rows: Sequence[Row]) -> dict[str, Any]:
     }
 
 
+def added(told: Mapping[str, Any], rows: Sequence[Row]) -> list[Row]:
+    """The rows that `as_json` once told, with these in place of those of the same work, and behind them."""
+    new = {row.work: row for row in rows}
+    old = [_row(raw) for raw in told["rows"]]
+    kept = [new.pop(row.work, row) for row in old]
+    return kept + list(new.values())
+
+
+def _row(raw: Mapping[str, Any]) -> Row:
+    known = {name: value for name, value in raw.items() if name in Row.__slots__}
+    return Row(**known | {"runs": tuple(raw["runs"]), "load_average": tuple(raw["load_average"])})
+
+
+def now() -> str:
+    """When a row was measured: rows of one table may be of different hours."""
+    return datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
 def as_markdown(rows: Sequence[Row]) -> str:
     """The table as `docs/bench.md` holds it."""
     lines = [f"Measured on {machine()}.", "", f"| {' | '.join(COLUMNS)} |", "|---|--:|---|---|---|--:|--:|"]
@@ -99,7 +118,7 @@ def machine() -> str:
     broker = subprocess.run(["/usr/sbin/mosquitto", "-h"], capture_output=True, text=True, check=False).stdout
     model = next((line.partition(":")[2].strip() for line in _cpuinfo() if line.startswith("model name")), "?")
     parts = (
-        datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        now(),
         f"{os.cpu_count()} cores of {model}",
         f"Linux {platform.release().partition('-')[0]}",
         f"Python {platform.python_version()}",

@@ -17,11 +17,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from itertools import product
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
+from balise_agent.net.throughput.shape import SHAPES, streams_for
 from bench.relay.call import AT_ONCE, EVERY_S
 from bench.relay.line import HOME, Line, Way, line, why_not
 from bench.relay.peers import engine, iperf3, spec_of, target
@@ -41,9 +42,9 @@ def ways(mbps: int, rtt_ms: float, queue_ms: float, loss: float = 0.0) -> tuple[
     return way, way
 
 
-def truth(runs: int) -> Iterator[Row]:
+def truth(runs: int, rates_mbps: Sequence[int] = RATES_MBPS) -> Iterator[Row]:
     """Rates, loss 0."""
-    for mbps, rtt_ms, queue_ms in product(RATES_MBPS, (1, 10, 40), (20, 200)):
+    for mbps, rtt_ms, queue_ms in product(rates_mbps, (1, 10, 40), (20, 200)):
         yield from _rates(mbps, rtt_ms, queue_ms, runs=runs + MORE_AT_10 if mbps == 10 and runs > 1 else runs)
 
 
@@ -65,17 +66,51 @@ def cpu(runs: int) -> Iterator[Row]:
 
 
 def loaded(runs: int) -> Iterator[Row]:
-    """Delay under load: the queue that is there, and the rise of the 95th percentile."""
+    """Delay under load: the queue that is there, the rise of the 95th percentile, and what the relay says of both."""
     for mbps, queue_ms in product((10, 50, 300), (20, 100, 200)):
-        down, up = ways(mbps, 10, queue_ms)
-        with tempfile.TemporaryDirectory() as folder, line(down, up) as there, target(there, Path(folder)) as port:
-            for _ in range(runs):
-                told = engine(there, port, kind="loaded")
-                row: Row = {"case": "loaded", "mbps": mbps, "rtt_ms": 10, "queue_ms": queue_ms, **told}
-                for way in ("down", "up"):
-                    rise_ms = (told[f"{way}_loaded_p95_us"] - told["idle_p50_us"]) / 1_000
-                    row[f"{way}_rise_ms"], row[f"{way}_ratio"] = round(rise_ms, 1), round(rise_ms / queue_ms, 3)
-                yield row
+        for run in range(runs):
+            row, relay = _loaded_once(mbps, queue_ms, run)
+            theirs = _loaded_by_iperf3(mbps, queue_ms) if run == 0 else {}
+            yield {"case": "loaded", "mbps": mbps, "rtt_ms": 10, "queue_ms": queue_ms} | row | relay | theirs
+
+
+def _loaded_once(mbps: int, queue_ms: int, run: int) -> tuple[Row, Row]:
+    down, up = ways(mbps, 10, queue_ms)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        line(down, up, seed=run + 1) as there,
+        target(there, Path(folder)) as port,
+    ):
+        told = engine(there, port, kind="loaded")
+    row = dict(told)
+    for way in ("down", "up"):
+        rise_ms = (told[f"{way}_loaded_p95_us"] - told["idle_p50_us"]) / 1_000
+        row[f"{way}_rise_ms"], row[f"{way}_ratio"] = round(rise_ms, 1), round(rise_ms / queue_ms, 3)
+    shape = SHAPES["loaded"]
+    relay = {
+        f"{way}_relay_ratio": _relay_p95(there, way, mbps, shape.discard_s, shape.duration_s) / queue_ms
+        for way in ("down", "up")
+    }
+    return row, {name: round(ratio, 3) for name, ratio in relay.items()}
+
+
+def _loaded_by_iperf3(mbps: int, queue_ms: int) -> Row:
+    """The same queue under another's load: what the relay says while four streams of iperf3 run under cubic."""
+    row: Row = {}
+    for way in ("down", "up"):
+        with line(*ways(mbps, 10, queue_ms)) as there:
+            iperf3(there, down=way == "down", cc="cubic", seconds=4, discard=1)
+        row[f"{way}_iperf3_ratio"] = round(_relay_p95(there, way, mbps, 2.0, 2.5) / queue_ms, 3)
+    return row
+
+
+def _relay_p95(there: Line, way: str, mbps: int, after_s: float, for_s: float) -> float:
+    """Of the relay's queue in ms, so long after the line first carried a third of its rate."""
+    waits = there.waits[way]
+    busy = mbps * 1e6 / 8 / 3
+    begun_s = next(b[0] for a, b in pairwise(waits) if b[2] - a[2] > busy * (b[0] - a[0])) + after_s
+    inside = sorted(wait_ms for at_s, wait_ms, _ in waits if begun_s <= at_s < begun_s + for_s)
+    return inside[len(inside) * 95 // 100]
 
 
 def indicative(runs: int) -> Iterator[Row]:
@@ -258,7 +293,7 @@ def _rates(
     for run in range(runs):
         with tempfile.TemporaryDirectory() as folder, line(down, up, seed=run + 1) as there:
             with target(there, Path(folder)) as port, _Held(percent) as before:
-                told = engine(there, port, af=af, before=before)
+                told = engine(there, port, af=af, before=before, streams=streams_for(mbps * 1e6, None))
             row: Row = {"case": "rate", "mbps": mbps, "rtt_ms": rtt_ms, "queue_ms": queue_ms, "loss": lost, "af": af}
             row |= {"cpu_percent": percent, "outcome": told["outcome"], "limited_by": told.get("limited_by")}
             for way, truth_bps in (("down", down.goodput_bps(af)), ("up", up.goodput_bps(af))):
@@ -266,7 +301,8 @@ def _rates(
                     row[f"{way}_ratio"] = round(told[f"{way}_bps"] / truth_bps, 5)
                     row |= {f"{way}_{n}": told.get(f"{way}_{n}") for n in ("cc", "retrans_ratio", "counter_gap_ratio")}
                 if run == 0 and af == 4 and percent is None:
-                    row[f"{way}_iperf3_ratio"] = round(iperf3(there, down=way == "down") / truth_bps, 5)
+                    theirs = iperf3(there, down=way == "down", streams=streams_for(mbps * 1e6, None))
+                    row[f"{way}_iperf3_ratio"] = round(theirs / truth_bps, 5)
         down_counted = there.counters["down"]
         gone = down_counted["lost"] + down_counted["dropped"]
         row["relay_lost_ratio"] = round(down_counted["lost"] / max(1, down_counted["in"]), 5)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
 
 sys.path.append(str(Path(__file__).parents[1]))  # `bench` is no part of the distribution
 
-from bench import rate_rows
+from bench import rate_rows, table
 from bench.__main__ import ALL
 from bench.throughput import CASES, GOAL, GOAL_SHORT_QUEUE
 
@@ -53,6 +54,15 @@ def test_a_probe_without_processor_is_right_or_says_so() -> None:
     assert [row.holds for row in rate_rows._held(found)] == [True, True, False]
 
 
+def test_parts_that_were_measured_apart_make_one_table() -> None:
+    (first,) = rate_rows._truth([run()])
+    (again,) = rate_rows._truth([run(up_ratio=0.997)])
+    (other,) = rate_rows._truth([run(mbps=300)])
+    told = json.loads(json.dumps(table.as_json([first, other])))
+    assert table.added(told, [again]) == [again, other]
+    assert table.added(table.as_json([other]), [again]) == [other, again]
+
+
 def test_the_bench_has_it_by_name() -> None:
-    assert "throughput" in ALL
+    assert {"throughput", *rate_rows.PARTS} <= set(ALL)
     assert set(CASES) >= {"truth", "loss", "loaded", "cpu", "loopback", "indicative", "udp"}

@@ -48,11 +48,15 @@ class Way:
 
 @dataclass(slots=True, kw_only=True)
 class Line:
-    """A line that stands. ``counters``: the relay's, when it no longer does."""
+    """A line that stands. ``counters``, ``waits``: the relay's, when it no longer does.
+
+    ``waits``: each 5 ms, by direction, when (s, monotonic), how long a packet would wait (ms), bytes carried by then.
+    """
 
     home: str
     far: str
     counters: dict[str, dict[str, int]] = field(default_factory=dict)
+    waits: dict[str, list[tuple[float, float, int]]] = field(default_factory=dict)
 
     def at(self, where: str, *command: str) -> list[str]:
         """A command as it is started at ``home`` or ``far``."""
@@ -91,7 +95,8 @@ def line(down: Way, up: Way, seed: int = 1) -> Iterator[Line]:
         for name in (built.home, built.far):
             subprocess.run([_IP, "netns", "add", name], check=True)
             closing.callback(subprocess.run, [_IP, "netns", "delete", name], check=False)
-        words = [str(build(folder)), built.far, built.home, str(seed), *down.words(), *up.words()]
+        log = folder / "log"
+        words = [str(build(folder)), built.far, built.home, str(seed), *down.words(), *up.words(), str(log)]
         relay = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
         try:
             if relay.stdout is None or relay.stdout.readline() != "ready\n":
@@ -105,6 +110,14 @@ def line(down: Way, up: Way, seed: int = 1) -> Iterator[Line]:
             if said.strip():
                 counted = json.loads(said)
                 built.counters = {"down": counted["a_to_b"], "up": counted["b_to_a"]}
+                built.waits = _waits(log)
+
+
+def _waits(log: Path) -> dict[str, list[tuple[float, float, int]]]:
+    waits: dict[str, list[tuple[float, float, int]]] = {"down": [], "up": []}
+    for way, at_us, wait_us, carried in map(str.split, log.read_text("ascii").splitlines()):
+        waits[way].append((int(at_us) / 1e6, int(wait_us) / 1e3, int(carried)))
+    return waits
 
 
 def _address(name: str, address: str, address6: str) -> None:

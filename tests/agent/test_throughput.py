@@ -74,7 +74,7 @@ def test_a_light_test_is_one_record_with_a_figure_each_way(port: int) -> None:
     assert (record.measurement, record.target, record.outcome.kind, record.bt_ms) == ("throughput", "op.v4", "ok", 7)
     fields = record.fields
     assert set(fields) <= KNOWN
-    assert {"af": 4, "role": "operator", "shape": "light", "streams": 4}.items() <= fields.items()
+    assert {"af": 4, "role": "operator", "shape": "light", "streams": 8}.items() <= fields.items()
     assert (fields["duration_ms"], fields["discard_ms"]) == (3_000, 1_000)
     assert int(fields["down_bps"]) > 0
     assert int(fields["up_bps"]) > 0

@@ -23,6 +23,7 @@ from balise_agent.net.throughput.dialogue import (
 )
 from balise_agent.net.throughput.limits import VALIDITY, Evidence, limited_by, worst
 from balise_agent.net.throughput.measure import rpm
+from balise_agent.net.throughput.shape import streams_for
 from balise_agent.net.throughput.tcp_info import NOTHING, TcpInfo
 from balise_agent.net.throughput.window import (
     Counted,
@@ -238,3 +239,12 @@ def test_round_trips_a_minute_are_over_the_mean_without_the_slowest_twentieth() 
     assert rpm([10_000] * 95 + [10_000_000] * 5) == 6_000
     assert rpm([200_000]) == 300
     assert (nearest_rank([1, 2, 3, 4], 50), nearest_rank([1, 2, 3, 4], 95), nearest_rank([7], 5)) == (2, 4, 7)
+
+
+def test_a_fast_contract_either_way_has_eight_streams() -> None:
+    assert [streams_for(down, up) for down, up in ((None, None), (300e6, 50e6), (500e6, None), (1e8, 1e9))] == [
+        4,
+        4,
+        8,
+        8,
+    ]

@@ -1,6 +1,6 @@
 """How much longer do round trips take while the line is full?
 
-50 echoes a second during four TCP streams under cubic, each way: BBR would keep the queue short and hide it.
+50 echoes a second during eight TCP streams under cubic, each way: BBR would keep the queue short and hide it.
 
 Rule 1: it fills the line, as `throughput` does: when it may is `heavy`'s to say.
 """
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from balise_agent.contract import Record
-from balise_agent.net.throughput.shape import MOST_STREAMS, STREAMS
+from balise_agent.net.throughput.shape import MOST_STREAMS
 from balise_agent.probes.context import Context
 from balise_agent.probes.throughput import MOST_BPS, ThroughputTarget, measure
 from balise_agent.settings import Secret, choice, number, secret
@@ -22,7 +22,7 @@ class LoadedSettings:
     """As `throughput` has them."""
 
     only: str = choice("both", ("both", "down", "up"))
-    streams: int = number(STREAMS, low=1, high=MOST_STREAMS)
+    streams: int | None = number(None, low=1, high=MOST_STREAMS)
     token: Secret | None = secret()
     contract_down_bps: float | None = number(None, low=1, high=MOST_BPS, unit="bit/s")
     contract_up_bps: float | None = number(None, low=1, high=MOST_BPS, unit="bit/s")

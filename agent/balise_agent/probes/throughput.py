@@ -1,6 +1,6 @@
 """How many bits a second does the line carry, each way?
 
-Four TCP streams under BBR against `balise target`, in a process of its own (`net/throughput`).
+Four TCP streams, or eight, under BBR against `balise target`, in a process of its own (`net/throughput`).
 
 Rule 1: a test fills the line. When it may is `heavy`'s to say; `balise-agent once` runs it by hand.
 Rule 2: address families and roles of targets are series of their own, never mixed.
@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from balise_agent.contract import Record, failed
 from balise_agent.net.resolve import Address, resolve
 from balise_agent.net.throughput import child
-from balise_agent.net.throughput.shape import MOST_STREAMS, SHAPES, STREAMS
+from balise_agent.net.throughput.shape import MOST_STREAMS, SHAPES
 from balise_agent.probes.context import Context
 from balise_agent.settings import Secret, choice, flag, number, secret, series_label, text
 
@@ -46,7 +46,7 @@ class ThroughputSettings:
 
     shape: str = choice("light", ("light", "full"))
     only: str = choice("both", ("both", "down", "up"))
-    streams: int = number(STREAMS, low=1, high=MOST_STREAMS)
+    streams: int | None = number(None, low=1, high=MOST_STREAMS)
     loaded: bool = flag(True)
     token: Secret | None = secret()
     contract_down_bps: float | None = number(None, low=1, high=MOST_BPS, unit="bit/s")

@@ -19,7 +19,7 @@ from balise_agent.net.throughput.dialogue import Peer, TroubleError
 from balise_agent.net.throughput.limits import VALIDITY, limited_by, worst
 from balise_agent.net.throughput.pings import Pings, open_pings
 from balise_agent.net.throughput.session import Flow, Say, Session, download, leased, upload
-from balise_agent.net.throughput.shape import SHAPES, Shape
+from balise_agent.net.throughput.shape import LOADED_STREAMS, SHAPES, Shape, streams_for
 from balise_agent.net.throughput.streams import DRAIN_S
 
 IDLE_S = 1.0  # 50 echoes before anything is sent
@@ -41,7 +41,7 @@ class Spec:
     peer: Peer | None
     shape: str = "light"
     only: str = "both"
-    streams: int = 4
+    streams: int | None = None  # None: as many as the test takes by itself
     token: str = ""
     role: str = "any"  # that the target must have
     contract_down_bps: float | None = None
@@ -66,10 +66,11 @@ def measure(spec: Spec, say: Say, shapes: Mapping[str, Shape] = SHAPES) -> tuple
 def throughput(spec: Spec, say: Say, shapes: Mapping[str, Shape], fields: Fields) -> None:
     """Fills the fields of a `throughput` record."""
     shape = shapes[spec.shape]
-    fields |= {"shape": spec.shape, "streams": spec.streams}
+    streams = spec.streams or streams_for(*spec.contract)
+    fields |= {"shape": spec.shape, "streams": streams}
     fields |= {"duration_ms": round(shape.duration_s * 1_000), "discard_ms": round(shape.discard_s * 1_000)}
     limits = []
-    with _leased(spec, spec.shape, say) as session:
+    with _leased(spec, spec.shape, say, streams) as session:
         fields["role"] = _role(session, spec.role)
         for direction, contract_bps in zip(("down", "up"), spec.contract, strict=True):
             if spec.only in ("both", direction):
@@ -83,7 +84,7 @@ def throughput(spec: Spec, say: Say, shapes: Mapping[str, Shape], fields: Fields
 def loaded(spec: Spec, say: Say, shapes: Mapping[str, Shape], fields: Fields) -> None:
     """Fills the fields of a `loaded` record."""
     shape = shapes["loaded"]
-    with _leased(spec, "loaded", say) as session:
+    with _leased(spec, "loaded", say, spec.streams or LOADED_STREAMS) as session:
         fields["role"] = _role(session, spec.role)
         try:
             pings = open_pings(session.peer, session.lease.udp_port)
@@ -122,10 +123,10 @@ def rpm(ordered_us: list[int]) -> int:
     return round(60e6 / max(1.0, sum(kept) / len(kept)))
 
 
-def _leased(spec: Spec, shape: str, say: Say) -> AbstractContextManager[Session]:
+def _leased(spec: Spec, shape: str, say: Say, streams: int = 1) -> AbstractContextManager[Session]:
     if spec.peer is None:
         raise TroubleError(failed("resolve"))
-    return leased(spec.peer, shape, spec.token, spec.contract, spec.streams, say)
+    return leased(spec.peer, shape, spec.token, spec.contract, streams, say)
 
 
 def _role(session: Session, wanted: str) -> str:
