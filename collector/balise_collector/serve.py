@@ -175,12 +175,11 @@ def _children(settings: ServeSettings, journal: Journal) -> list[Child]:
     if not settings.store:
         with journal.transaction():
             journal.forget_consumer("store")
-            journal.forget_consumer("sealer")
     consumers = Child("balise_collector.consumers", settings.data, [] if settings.store else ["--no-store"])
     judging = Child("balise_collector.judging", settings.data, [settings.directory_url])
-    stats = [Child("balise_collector.stats", settings.data, [settings.directory_url])] if settings.store else []
+    stats = Child("balise_collector.stats", settings.data, [settings.directory_url])
     forward = [Child("balise_collector.forward", settings.data)] if settings.influx else []
-    return [consumers, judging, *stats, *forward]
+    return [consumers, judging, stats, *forward]
 
 
 def _all(*calls: Callable[[], None]) -> None:

@@ -17,6 +17,7 @@ from balise_agent.logs import set_up
 from balise_collector.consumers import ERASE_S, Job, Loop, end_with
 from balise_collector.directory import Directory
 from balise_collector.erasures import Erasures
+from balise_collector.forward import feed_key
 from balise_collector.journal import Journal
 from balise_collector.judge.topology import HomeSite
 from balise_collector.judging import plant
@@ -24,7 +25,8 @@ from balise_collector.stats import grounds
 from balise_collector.stats.freezing import Freezer
 from balise_collector.stats.pending import Pending
 from balise_collector.stats.sealing import Sealer
-from balise_collector.store.chunks import open_reader
+from balise_collector.store.influx import server as influx
+from balise_collector.store.kept import open_kept
 
 SEAL_S = 20.0
 FREEZE_S = 3_600.0
@@ -40,13 +42,13 @@ def main(argv: Sequence[str] = sys.argv) -> int:
         closing(Erasures(data / "erasures.db")) as erasures,
         closing(Journal(data / "journal.db")) as journal,
         closing(Pending(data / "stats.db")) as pending,
-        closing(open_reader(data / "store")) as reader,
+        closing(open_kept(data)) as reader,
     ):
 
         def homes(at_ms: int) -> Mapping[str, HomeSite]:
             return plant.topology(directory, at_ms).homes
 
-        sealer = Sealer(journal, reader, pending, homes)
+        sealer = Sealer(journal, reader, pending, homes, feed=_feed(data, journal.name))
         freezer = Freezer(journal, reader, pending, partial(grounds.of_period, directory))
         work = [
             Job("forgotten", ERASE_S, lambda: _said("homes", _let_go(erasures))),
@@ -58,6 +60,14 @@ def main(argv: Sequence[str] = sys.argv) -> int:
             signal.signal(number, lambda *_: loop.stop())
         loop.run()
     return 0
+
+
+def _feed(data: Path, journal: str) -> str:
+    """What the cursor of journal rows is called in the store that hours are made of."""
+    known = influx.load(data)
+    if known is None or not known.alone:
+        return f"{journal}:journal"
+    return feed_key(journal, known.identity, "journal")
 
 
 def _let_go(erasures: Erasures) -> int:

@@ -38,8 +38,10 @@ class Sealer:
     name = NAME
     feeds: Sequence[str] = ("journal",)
 
-    def __init__(self, journal: Journal, reader: Reader, pending: Pending, homes: Homes) -> None:
+    def __init__(self, journal: Journal, reader: Reader, pending: Pending, homes: Homes, *, feed: str = "") -> None:
+        """``feed``: what the reader's store calls its cursor of journal rows."""
         self._journal, self._reader, self._pending, self._homes = journal, reader, pending, homes
+        self._feed = feed or f"{journal.name}:journal"
 
     def cursor(self, feed: str) -> int:
         """As its own file has it."""
@@ -57,7 +59,7 @@ class Sealer:
 
     def seal(self, now_ms: int) -> int:
         """Makes some of the hours that are over; how many."""
-        stored = self._reader.cursor(f"{self._journal.name}:journal")
+        stored = self._reader.cursor(self._feed)
         over = self._pending.until(now_ms - GRACE_MS - HOUR_MS, now_ms - GRACE_MS)
         due = [one for one in over if one.row_id <= stored][:AT_ONCE]
         for one in due:

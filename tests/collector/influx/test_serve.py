@@ -108,10 +108,28 @@ def test_alone_influxdb_keeps_everything_and_status_asks_it(here: Place, influxd
         until(lambda: hosts(reader) == 5)
         done = CliRunner().invoke(cli.app, ["status", "--json", "--data", str(here.data)])
         assert json.loads(done.output)["probes"]["heard_5_min"] == 1
+        until(lambda: here.metrics().get("balise_consumer_lag_rows sealer:journal") == 0)
+        with closing(Journal(here.data / "journal.db")) as journal, journal.transaction():
+            journal.derive("month_indicator", {"home": home_of(here), "indicator": "x"}, MONTH_MS, FROZEN)
+        until(lambda: thawed(here) == [0.5])
+        code, said = erase(here)
+        assert code == 0, said
+        assert (hosts(reader), thawed(here)) == (0, [])
     assert not (here.data / "store").exists()
     with closing(Journal(here.data / "journal.db")) as journal:
         kept_for = {name.partition(":")[0] for name in journal.cursors()}
-    assert kept_for - {"judge"} == {"influx"}  # no row waits for the store that is not written, nor for what reads it
+    assert kept_for - {"judge", "sealer"} == {"influx"}  # no row waits for the store that is not written
+
+
+MONTH_MS = 1_767_222_000_000  # January 2026 in France
+FROZEN: dict[str, int | float | str | bool] = {"month": 202601, "value": 0.5, "unit": "1", "frozen": True}
+
+
+def thawed(here: Place) -> list[float]:
+    """What `balise quality` tells of that month, of its home."""
+    command = ["quality", "--home", home_of(here), "--month", "2026-01", "--json", "--data", str(here.data)]
+    said = json.loads(CliRunner().invoke(cli.app, command).output)
+    return [row["value"] for row in said if row["indicator"] == "x"]
 
 
 def test_moving_from_the_embedded_store_to_influxdb_loses_nothing(
