@@ -137,7 +137,18 @@ class Episode:
 class Shared:
     """One symptom: its episodes by home and in order, and what was concluded from them."""
 
-    __slots__ = ("_by_home", "_dates", "_from_ms", "_ground", "_own", "_together", "again_ms", "incidents", "symptom")
+    __slots__ = (
+        "_by_home",
+        "_changed",
+        "_dates",
+        "_from_ms",
+        "_ground",
+        "_own",
+        "_together",
+        "again_ms",
+        "incidents",
+        "symptom",
+    )
 
     def __init__(self, ground: Ground, symptom: Symptom) -> None:
         self._ground, self.symptom = ground, symptom
@@ -148,6 +159,7 @@ class Shared:
         self._together: list[Incident] = []
         self.again_ms: int | None = None  # by then more is known of where it is
         self._from_ms = NEVER
+        self._changed: set[str] = set()  # homes: one that has no episode any more is in no window
 
     def episodes(self, home: str) -> Sequence[Episode]:
         return self._by_home.get(home, ())
@@ -171,6 +183,7 @@ class Shared:
         """Those of a home from that date on are these."""
         changed_ms = self.replace(home, from_ms, episodes)
         if changed_ms is not None:
+            self._changed.add(home)
             self.mark(changed_ms)
 
     def mark(self, from_ms: int) -> None:
@@ -204,7 +217,8 @@ class Shared:
         fresh = [e for e in order if (e.home, e.start_ms) not in used]
         found, alone = self._scan(fresh, from_ms, now_ms)
         shared = self._absorbed([*kept, *found], alone)
-        self._conclude_own(shared, {e.home for e in order})
+        self._conclude_own(shared, {*self._changed, *(e.home for e in order)})
+        self._changed.clear()
         self._together = reused(self._together, shared)
         self.incidents = sorted([*self._together, *self._own], key=lambda i: i.since_ms)
         ends = [_last(i) + window_ms for i in found]

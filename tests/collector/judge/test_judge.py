@@ -214,3 +214,17 @@ def test_a_call_without_voice_is_the_voices_not_the_registrars() -> None:
     ]
     judge = judged(life(HOMES, T0, CUT + 2 * HOUR), calls, until_ms=CUT + 2 * HOUR)
     assert (one(judge).what, one(judge).cause) == ("home", "audio")
+
+
+def test_a_bad_sample_that_a_channel_explains_later_leaves_nothing_at_the_home() -> None:
+    judge = Judge(PLANT)
+    every = {f"c{n:02d}" for n in range(27)}
+    rows = sorted([*life(HOMES, T0, CUT + 2 * HOUR), *samples(every, set())], key=lambda r: r.ts_ms)
+    at = 0
+    for now_ms in range(CUT - MINUTE, CUT + 2 * HOUR, MINUTE):
+        last = at
+        while at < len(rows) and rows[at].ts_ms < now_ms:
+            at += 1
+        judge.take(rows[last:at])
+        judge.advance(now_ms)
+    assert [i.what for i in judge.incidents()] == ["head_end"]
