@@ -29,8 +29,12 @@ from balise_agent.writer import Writer
 log = logging.getLogger(__name__)
 
 
-OF_THE_MOMENT = ("line_busy", "gate_unknown")
+NOT_TAKEN = "not_taken"
+OF_THE_MOMENT = ("line_busy", "gate_unknown", NOT_TAKEN)
 """Refusals that say how the line was used just then: who asked is told, and no record."""
+
+_BY_THE_GATE = (*KINDS, "tv", "hls")
+"""Tests that say so by not being there."""
 
 
 class Orders:
@@ -89,7 +93,7 @@ class Orders:
         detail = "ended with the agent, or with the home's consent"
         try:
             await self._on_disk(partial(self._outbox.put, "commands", json.dumps(self._done_ids)))
-            if not _fills_the_line(command):  # its being refused would be seen from what does not follow
+            if not _goes_by_the_gate(command):  # its being refused would be seen from what does not follow
                 self._tell(command, "accepted")
             detail = await self._do(command)
             state = "done"
@@ -117,7 +121,10 @@ class Orders:
                 records = await self._heavy.demand(args["probe"], args.get("shape"), running)
                 return f"{len(records)} records"
             case "test":
-                return f"{len(await self._runner.measure(args['probe'], asked=True))} records"
+                records = await self._runner.measure(args["probe"], asked=True)
+                if not records and _goes_by_the_gate(command):
+                    raise RefusedError(NOT_TAKEN)
+                return f"{len(records)} records"
             case "replay":
                 return await self._replay(args["stream"], args["from_seq"])
             case "pause":
@@ -132,6 +139,10 @@ class Orders:
         count = await self._on_disk(partial(self._outbox.replay, stream, from_seq))
         self._on_replayed()
         return f"{count} messages"
+
+
+def _goes_by_the_gate(command: Command) -> bool:
+    return command.kind == "test" and command.args.get("probe") in _BY_THE_GATE
 
 
 def _fills_the_line(command: Command) -> bool:

@@ -165,6 +165,11 @@ def test_a_command_s_progress_is_in_the_store_and_the_same_id_again_does_nothing
     until(lambda: world.states(agent, done) == ["accepted", "done"], "the test")
     assert world.details(agent, done) == ["1 records"]
 
+    not_taken = world.command(agent, "test", probe="tv")  # without a channel; the gate's refusal looks alike
+    after_it = world.command(agent, "test", probe="host")
+    until(lambda: world.states(agent, after_it) == ["accepted", "done"], "the test after it")
+    assert world.states(agent, not_taken) == []  # with its time it would say when the line was in use
+
     twice = Command(id="twice", kind="test", expires_ms=now_ms() + 600_000, args={"probe": "host"})
     world.ask(agent, twice)
     world.ask(agent, twice)
