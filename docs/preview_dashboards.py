@@ -199,15 +199,32 @@ def _bars(panel: dict[str, Any], answers: list[list[dict[str, Any]]], box: Box, 
 
 
 def _table(panel: dict[str, Any], answers: list[list[dict[str, Any]]], box: Box, _span: Range) -> Iterator[str]:
-    names = {one["matcher"]["options"]: one["properties"][0]["value"] for one in panel["fieldConfig"]["overrides"]}
+    says = {
+        one["matcher"]["options"]: {part["id"]: part["value"] for part in one["properties"]}
+        for one in panel["fieldConfig"]["overrides"]
+    }
+    names = {name: said["displayName"] for name, said in says.items()}
     rows = list(_merged(answers))
     columns = [name for name in names if any(name in row for row in rows)]
     step = box.width / max(1, len(columns))
     for at, name in enumerate(columns):
         yield text(box.x + at * step, box.y + 12, names[name], weight="bold", size=11)
         for nth, row in enumerate(rows[: min(MOST_ROWS, int((box.height - 18) // 17))]):
-            value = str(row.get(name, ""))[: max(4, int(step / 6.2))]
-            yield text(box.x + at * step, box.y + 30 + nth * 17, value, size=11)
+            value, colour = _cell(row.get(name), says[name])
+            fits = value[: max(4, int(step / 6.2))]
+            yield text(box.x + at * step, box.y + 30 + nth * 17, fits, size=11, fill=colour)
+
+
+def _cell(value: Any, says: dict[str, Any]) -> tuple[str, str]:
+    """A value in its column's unit, or its word and colour."""
+    if value is None:
+        return "", INK
+    for mapping in says.get("mappings", []):
+        found = mapping["options"].get(str(value), {})
+        return found.get("text", str(value)), found.get("color", INK)
+    if isinstance(value, bool):
+        return ("oui" if value else "non"), INK
+    return written(value, {"fieldConfig": {"defaults": {"unit": says.get("unit", "")}}}), INK
 
 
 def _merged(answers: list[list[dict[str, Any]]]) -> Iterator[dict[str, Any]]:
@@ -215,10 +232,10 @@ def _merged(answers: list[list[dict[str, Any]]]) -> Iterator[dict[str, Any]]:
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
     for nth, series in enumerate(one for answer in answers for one in answer):
         tags = {name: value for name, value in series.get("tags", {}).items() if value != "-"}
-        for row in series["values"]:
+        for at, row in enumerate(series["values"]):
             cells = dict(zip(series["columns"], row, strict=True))
             when = cells.pop("time", 0)
-            key = (*sorted(tags.items()), *(() if tags and len(series["values"]) == 1 else (when, nth)))
+            key = (*sorted(tags.items()), *(() if tags and len(series["values"]) == 1 else (when, nth, at)))
             found.setdefault(key, {"Time": dates.write(int(when))}).update({**tags, **cells})
     yield from found.values()
 

@@ -27,7 +27,7 @@ title = "what a NOC sees"
 count = 12
 kinds = ["fibre_cut", "tv_channels", "dns_down", "registrar_down"]
 """
-# What a quiet day does not have, and what only a collector writes of itself; `ground` fills these.
+# What a quiet day does not have; `ground` fills these.
 MAY_BE_EMPTY = (
     "Coupures par heure / 2",
     "Réponses SIP /",
@@ -40,6 +40,7 @@ MAY_BE_EMPTY = (
     "Attente quand la ligne est pleine",
     "Débit",
     "Lignes coupées, minutes sans secours",
+    "Où : télévision coupée ou en partie",  # at the last moment
 )
 
 
@@ -48,7 +49,7 @@ def test_a_town_with_faults_of_every_service_fills_every_panel(tmp_path: Path) -
     (tmp_path / "faults.toml").write_text(SCRIPT)
     end_ms = (time.time_ns() // 1_000_000 - END_MS) // DAY_MS * DAY_MS + END_MS
     until = dates.write(end_ms)
-    options = ["--homes", "64", "--days", "0.25", "--until", until, "--faults", str(tmp_path / "faults.toml")]
+    options = ["--homes", "32", "--days", "0.25", "--until", until, "--faults", str(tmp_path / "faults.toml")]
     done = CliRunner().invoke(
         app, ["town", "run", *options, "--influx", server.url, "--database", server.database, "--json"]
     )

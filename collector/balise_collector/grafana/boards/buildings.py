@@ -33,6 +33,7 @@ _TABLE = Panel(
         ("known", Text("Connus", "Known"), "short"),
         ("homes", Text("Attendus", "Expected"), "short"),
     ),
+    height=9,
     drill="balise-outages",
 )
 

@@ -75,20 +75,22 @@ _SILENT = Panel(
     kind="table",
     title=Text("Sondes muettes", "Silent probes"),
     meaning=Text(
-        "Sondes attendues dont rien n'arrive depuis plus de quinze minutes, selon le juge. Une sonde muette ne dit pas"
-        " que le logement est coupé.",
-        "Expected probes that nothing came from for over fifteen minutes. A silent probe does not mean a home is down.",
+        "Sondes attendues dont le juge ne sait plus rien, et depuis quand ; sans durée : elles n'ont jamais parlé. Une"
+        " sonde muette ne dit pas que le logement est coupé.",
+        "Expected probes of which the judge knows nothing, and for how long; without: they never spoke. A silent probe"
+        " does not mean that a home is down.",
     ),
     queries=(
         Query(
-            text=f'SELECT "home", "building", "a" FROM (SELECT last("age_s") AS "a" FROM {STATE} WHERE "target" ='
-            f' \'probe\' AND {HERE} AND {FRESH} GROUP BY "home", "building") WHERE "a" > 900',
+            text='SELECT "home", "building", "s", "a" FROM (SELECT last("state") AS "s", last("age_s") AS "a" FROM'
+            f' {STATE} WHERE "target" = \'probe\' AND {HERE} AND {FRESH} GROUP BY "home", "building") WHERE "s" = 3',
             table=True,
         ),
     ),
     columns=(
         ("home", Text("Logement", "Home"), "string"),
         ("building", Text("Immeuble", "Building"), "string"),
+        ("s", Text("État", "State"), "state"),
         ("a", Text("Silence", "Silence"), "s"),
     ),
     drill="balise-home",

@@ -81,10 +81,7 @@ _DELAY = Panel(
     kind="curve",
     title=Text("Attente avant sonnerie (p95 de l'heure)", "Post-dial delay (p95 of the hour)"),
     meaning=Text("De INVITE à la première sonnerie, appels de l'heure.", "From INVITE to ringing, calls of the hour."),
-    queries=(
-        Query(text=_call('percentile("pdd_ms", 95)'), alias=Text("p95", "p95")),
-        Query(text=_call('count("pdd_ms")'), alias=Text("appels", "calls")),
-    ),
+    queries=(Query(text=_call('percentile("pdd_ms", 95)'), alias=Text("p95", "p95")),),
     unit="ms",
 )
 _VOICE = Panel(
