@@ -74,9 +74,10 @@ def rung(place: str) -> Rung:
     return "dns" if place == "dns" else "upstream"
 
 
-def by_start(stretch: Stretch) -> tuple[int, str]:
-    """One that has not ended cannot be compared with its end."""
-    return stretch.start_ms, stretch.place
+def by_start(stretch: Stretch) -> tuple[int, str, bool, int, int]:
+    """Two outages that were told of the same time have an order too, one that has not ended last."""
+    end_ms = stretch.end_ms
+    return stretch.start_ms, stretch.place, end_ms is None, end_ms or 0, stretch.told_ms
 
 
 def stretches(outage: Outage, marks: Sequence[tuple[int, str]]) -> list[Stretch]:

@@ -165,13 +165,26 @@ class Shown:
                 if last >= 0 and (last + ttl + 1) * MINUTE_MS > now_ms:
                     due = min(due, (last + ttl + 1) * MINUTE_MS)
             due = max(due, now_ms + 1_000)
-        elif all(state == UNKNOWN for state, _ in self._said[log.id]):
-            self._due.pop(log.id, None)  # nothing can become less known
-            return
+        else:
+            opens = self._opens(log.id, now_ms)
+            if opens is not None:
+                due = opens  # from then on it is down, though nothing comes of it
+            elif all(state == UNKNOWN for state, _ in self._said[log.id]):
+                self._due.pop(log.id, None)  # nothing can become less known
+                return
         known = self._due.get(log.id)
         if known is None or known <= now_ms or due < known:
             self._due[log.id] = due
             heapq.heappush(self._heap, (due, log.id))
+
+    def _opens(self, home: str, now_ms: int) -> int | None:
+        """When the next of the incidents that it is in opens; None: none is held."""
+        held = [
+            incident.opened_ms
+            for spell, incident in self._parts.get(home, ())
+            if incident.opened_ms > now_ms and (spell.end_ms is None or spell.end_ms > now_ms)
+        ]
+        return min(held, default=None)
 
     def _rewritten(self, home: str, start_ms: int, end_ms: int, now_ms: int) -> Iterator[Derived]:
         """History that is now another: at its dates on the grid, and where it changes."""

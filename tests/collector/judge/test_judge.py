@@ -228,3 +228,14 @@ def test_a_bad_sample_that_a_channel_explains_later_leaves_nothing_at_the_home()
         judge.take(rows[last:at])
         judge.advance(now_ms)
     assert [i.what for i in judge.incidents()] == ["head_end"]
+
+
+def test_a_silent_home_is_shown_down_when_the_incident_that_it_is_in_opens_though_nothing_comes_of_it() -> None:
+    judge = Judge(PLANT)
+    lost = [r for r in cut(FIRST_PON, CUT, CUT + HOUR, "access.line") if r.ts_ms < CUT + 2 * MINUTE]
+    rows = quiet(FIRST_PON, CUT + 6 * MINUTE) + [r for r in lost if r.measurement == "presence"]
+    rows.sort(key=lambda r: r.ts_ms)
+    for now_ms in range(CUT - MINUTE, CUT + 6 * MINUTE, 20_000):
+        judge.take([r for r in rows if now_ms - 20_000 <= r.ts_ms < now_ms or (now_ms < CUT and r.ts_ms < now_ms)])
+        judge.advance(now_ms)
+    assert {judge.facts(home)["internet"].state for home in FIRST_PON} == {2}
