@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from balise_collector.judge.facts import SERVICES
 from balise_collector.judge.judge import Judge
 from balise_collector.judge.rows import Row
-from tests.collector.judge.saying import HOUR, MINUTE, T0, cut, life, minute, online, outage, plant, row
+from tests.collector.judge.saying import HOUR, LOST_MS, MINUTE, T0, cut, life, minute, online, outage, plant, row
 
 PLANT = plant(pons=2, homes=8)
 HOMES = sorted(PLANT.homes)
@@ -72,7 +72,52 @@ def rate(at: int) -> list[Row]:
     return found
 
 
-KINDS = [pon_cut, power_cut, dns, one_box, tv, telephone, loss, rate]
+def core_and_pon(at: int) -> list[Row]:
+    """The core is out, and within that time a PON's fibre: one outage in each home, told apart by its minutes."""
+    found = []
+    for n, home in enumerate(HOMES):
+        found += [online(home, at + LOST_MS + n * 900, False), online(home, at + 25 * MINUTE + n * 800)]
+        found.append(outage(home, at, at + 25 * MINUTE, "operator.core", at + 26 * MINUTE))
+        for step in range(24):
+            place = "access.line" if n < 8 and 8 <= step < 18 else "operator.core"
+            ts_ms = at + step * MINUTE + 20_000 + n * 1_500
+            found.append(row(home, "alive", ts_ms, state="down", boot="b", **{"class": place}))
+    return found
+
+
+def channel(at: int) -> list[Row]:
+    """One of nine is bad for everybody, and once a home's telephone has no account."""
+    found = []
+    for n, home in enumerate(HOMES):
+        for step in range(24):
+            ts_ms = at - HOUR // 2 + step * 4 * MINUTE + n * 7_000
+            bad = (step + n) % 9 == 3 and at <= ts_ms < at + 50 * MINUTE
+            found.append(row(home, "tv_window", ts_ms, f"c{(step + n) % 9}", es_ratio=0.4 if bad else 0.0))
+    for step in range(4):
+        why = "sip_forbidden" if step < 3 else ""
+        found.append(
+            row(
+                HOMES[5],
+                "voip_signal",
+                at + step * 20 * MINUTE,
+                "op.register",
+                why=why,
+                register_code=403 if why else 200,
+            )
+        )
+    return found
+
+
+def blind(at: int) -> list[Row]:
+    """The collector's own minutes have a hole, and after it sessions are new."""
+    beats = [*range(T0, at, MINUTE), *range(at + 12 * MINUTE, END, MINUTE)]
+    found = [row("", "platform", ts_ms, "ingest", broker_ok=True) for ts_ms in beats]
+    for n, home in enumerate(HOMES):
+        found += [online(home, at + 12 * MINUTE + n * 300, False), online(home, at + 13 * MINUTE + n * 300)]
+    return found
+
+
+KINDS = [pon_cut, power_cut, dns, one_box, tv, telephone, loss, rate, core_and_pon, channel, blind]
 
 
 def concluded(rows: Sequence[Row], asked: Sequence[int]) -> Any:
@@ -86,10 +131,10 @@ def concluded(rows: Sequence[Row], asked: Sequence[int]) -> Any:
     incidents = sorted(judge.incidents(), key=lambda i: (i.since_ms, i.key))
     history = {(home, s): judge.timeline(home, s, T0 - HOUR, END) for home in HOMES for s in SERVICES}
     now = {(home, s): judge.facts(home)[s].state for home in HOMES for s in SERVICES}
-    return incidents, history, now
+    return incidents, history, now, [judge.outages(home) for home in HOMES]
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     faults=st.lists(st.tuples(st.sampled_from(KINDS), st.integers(20, 110)), min_size=1, max_size=3),
     seed=st.integers(0, 2**32),
