@@ -42,12 +42,13 @@ def of_silence(log: HomeLog, silence: Silence, now_ms: int, settings: Settings) 
     if outage is None and back_ms is not None and back_ms - silence.lost_ms < settings.short_s * 1_000:
         return None
     if outage is None:
-        account = _account(log, silence, now_ms)
+        started_ms = _dark_until(log, silence, now_ms)
+        account: Account = "power" if started_ms is not None else _account(log, silence, now_ms)
         start_ms = silence.lost_ms - settings.lost_after_s * 1_000
         return Item(
             start_ms=start_ms,
             home=log.id,
-            end_ms=back_ms,
+            end_ms=back_ms if started_ms is None else started_ms,
             known_ms=silence.lost_ms,
             exact=False,
             lost_ms=silence.lost_ms,
@@ -105,6 +106,17 @@ def _matching(log: HomeLog, silence: Silence) -> Stretch | None:
         if end_ms is None or end_ms > silence.lost_ms or silence.lost_ms - 150_000 < outage.start_ms:
             return outage
     return None
+
+
+def _dark_until(log: HomeLog, silence: Silence, now_ms: int) -> int | None:
+    """When its machine started, where it measured nothing from the loss on; that its session came back later was
+    another fault's. None: it measured, or did not start anew well before its session."""
+    until_ms = now_ms if silence.back_ms is None else silence.back_ms
+    started_ms = log.first_boot(silence.lost_ms, until_ms - BOOT_SLACK_MS)
+    if started_ms is None:
+        return None
+    first = silence.lost_ms // c.MINUTE_MS + 1
+    return started_ms if log.cells.next(c.ALIVE, first, started_ms // c.MINUTE_MS - first) < 0 else None
 
 
 def _account(log: HomeLog, silence: Silence, now_ms: int) -> Account:

@@ -127,6 +127,11 @@ class HomeLog:
         at = bisect_left(self.boots, from_ms)
         return at < len(self.boots) and self.boots[at] <= to_ms
 
+    def first_boot(self, from_ms: int, to_ms: int) -> int | None:
+        """The first between these dates; None: none was."""
+        at = bisect_left(self.boots, from_ms)
+        return self.boots[at] if at < len(self.boots) and self.boots[at] <= to_ms else None
+
     def bad_channel(self, ts_ms: int, channel: str) -> bool:
         return _add(self.bad_tv, (ts_ms, channel))
 

@@ -239,3 +239,15 @@ def test_a_silent_home_is_shown_down_when_the_incident_that_it_is_in_opens_thoug
         judge.take([r for r in rows if now_ms - 20_000 <= r.ts_ms < now_ms or (now_ms < CUT and r.ts_ms < now_ms)])
         judge.advance(now_ms)
     assert {judge.facts(home)["internet"].state for home in FIRST_PON} == {2}
+
+
+def test_a_power_cut_is_one_though_sessions_come_back_long_after_the_power() -> None:
+    homes, on_ms, back_ms = HOMES[6:18], CUT + 40 * MINUTE, CUT + 2 * HOUR
+    silent = [r for r in cut(homes, CUT, back_ms, "") if r.measurement == "presence"]
+    dark = [r for r in life(homes, on_ms, back_ms + 10 * MINUTE) if r.measurement != "host"]
+    starts = [row(home, "host", on_ms + MINUTE, uptime_s=60) for home in homes]
+    judge = judged(quiet(homes, back_ms + HOUR), silent, dark, starts, until_ms=back_ms + HOUR)
+    incident = one(judge)
+    assert (incident.element, incident.cause) == (("building", "B1"), "power")
+    assert incident.until_ms is not None
+    assert abs(incident.until_ms - on_ms) < MINUTE
