@@ -74,6 +74,13 @@ def carried(pid: int, counter: int, whole: bytes) -> bytes:
     return packet(pid, counter, (b"\x00" + whole).ljust(SIZE - 4, b"\xff"), starts=True)
 
 
+def over_packets(pid: int, whole: bytes) -> list[bytes]:
+    """A section in as many packets as it needs."""
+    room, data = SIZE - 4, b"\x00" + whole
+    parts = [data[at : at + room] for at in range(0, len(data), room)]
+    return [packet(pid, n, part.ljust(room, b"\xff"), starts=n == 0) for n, part in enumerate(parts)]
+
+
 def pes(kind: int, pts: int, body: bytes) -> bytes:
     stamp = bytes(
         [0x21 | pts >> 29 & 0x0E, pts >> 22 & 0xFF, 1 | pts >> 14 & 0xFE, pts >> 7 & 0xFF, 1 | pts << 1 & 0xFE]

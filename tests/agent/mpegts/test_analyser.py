@@ -76,6 +76,31 @@ def test_the_report_is_the_same_for_each_size_of_a_batch(packets: int, monkeypat
     assert analyser.report() == expected
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_tables_over_several_packets_that_take_turns_are_counted_alike(seed: int) -> None:
+    rng = random.Random(seed)
+    guides = [ts.over_packets(0x12, ts.section(0x50, n, rng.randbytes(100 + 150 * n))) for n in range(6)]
+    packets = ts.stream(4_000, seed)
+    counter = 0
+    for place in range(50, 3_900, 60):
+        for nth, one in enumerate(rng.choice(guides)):
+            packets[place + nth * 3] = one[:3] + bytes([0x10 | counter & 15]) + one[4:]
+            counter += 1
+    whole = b"".join(ts.harmed(packets, seed) if seed % 2 else packets)
+    expected = analysed(whole)
+    assert expected.tables["0x0012/0x50"] > 20
+    assert analysed(whole, "numpy") == expected
+    assert analysed(whole, "numpy", [188 * 1_500 + 50, 188 * 3_000]) == expected
+
+
+def test_a_step_that_is_lost_again_and_again_gives_the_same_whatever_the_cuts() -> None:
+    packets = ts.stream(1_500)
+    whole = b"".join(one + bytes(7) if n % 40 == 0 else one for n, one in enumerate(packets))
+    expected = analysed(whole)
+    assert expected.indicators["sync_loss"]
+    assert analysed(whole, "numpy", [100_001]) == analysed(whole, "plain", [1, 70_000, 70_001]) == expected
+
+
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.binary(max_size=700), max_size=6), st.sampled_from(ENGINES))
 def test_any_bytes_of_a_file_give_a_report(parts: list[bytes], engine: Engine) -> None:

@@ -12,6 +12,7 @@ from balise_agent.net.mpegts.packet import SIZE, SYNC
 
 _STRIDES = (188, 204, 192)
 _ACQUIRE, _LOSE = 5, 2
+_PIECE = 1 << 16  # where the step is lost again and again, what follows is copied each time
 
 
 class Framer:
@@ -26,6 +27,18 @@ class Framer:
 
     def push(self, data: bytes, *, end: bool = False) -> bytes:
         """The packets that are sure now; ``end``: nothing comes after this."""
+        if self._are_packets(data):
+            return data
+        pieces = [data[at : at + _PIECE] for at in range(0, max(1, len(data)), _PIECE)]
+        return b"".join([self._push(one, end=end and nth == len(pieces)) for nth, one in enumerate(pieces, 1)])
+
+    def _are_packets(self, data: bytes) -> bool:
+        """Mostly a file is nothing else: then nothing is copied."""
+        if self._stride != SIZE or self._held or self._wrong or not data:
+            return False
+        return data[::SIZE].count(SYNC) * SIZE == len(data)
+
+    def _push(self, data: bytes, *, end: bool) -> bytes:
         self._held = self._held + data if self._held else data
         found: list[bytes] = []
         while True:
@@ -40,9 +53,8 @@ class Framer:
     def _find(self, *, end: bool) -> bool:
         """Looks for five sync bytes in step, for fewer at the end of all; drops what is before."""
         held = self._held
-        for at in range(len(held)):
-            if held[at] != SYNC:
-                continue
+        at = held.find(SYNC)
+        while at >= 0:
             for stride in _STRIDES:
                 if at + stride * (_ACQUIRE - 1) >= len(held) and not end:
                     self._held = held[at:]
@@ -52,6 +64,7 @@ class Framer:
                         continue
                     self._held, self._stride, self._wrong = held[at:], stride, 0
                     return True
+            at = held.find(SYNC, at + 1)
         self._held = b""
         return False
 

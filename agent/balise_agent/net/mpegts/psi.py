@@ -122,7 +122,9 @@ class Tables:
     _whole: dict[tuple[int, int, int, int], bytes] = field(default_factory=dict)  # of those that are only counted
 
     def take(self, pid: int, section: bytes) -> int | None:
-        """The table_id of a section that is whole; None: its CRC is wrong."""
+        """The table_id of a section that is whole; None: its CRC is wrong, or there is nothing."""
+        if not section:
+            return None
         table = section[0]
         if self.is_known(pid, section):
             return self._count(pid, table)
