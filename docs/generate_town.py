@@ -1,11 +1,11 @@
-"""The table of faults in `docs/town.md`, from the town itself: run it after a change of `town/faults.py`."""
+"""The table of faults in `docs/town.md`, from the town itself: run it after a change of `town/kinds/`."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-from balise_collector.town.faults import KINDS
+from balise_collector.town.kinds import KINDS
 
 PAGE = Path(__file__).parent / "town.md"
 HEAD = "| kind | what | at | hits | drawn for |\n| --- | --- | --- | --- | --- |\n"

@@ -10,7 +10,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from balise_collector.town.faults import Condition
+from balise_collector.town.condition import Condition
 from balise_collector.town.timeline import Timeline
 
 LOST_GASPS = 0.1

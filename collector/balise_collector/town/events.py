@@ -10,7 +10,7 @@ from operator import attrgetter
 
 from balise_agent.contract import Value
 from balise_collector.town import calendar, plan, spans
-from balise_collector.town.faults import FAST_ETHERNET_BPS, Condition
+from balise_collector.town.condition import FAST_ETHERNET_BPS, Condition
 from balise_collector.town.readings.said import Said
 from balise_collector.town.timeline import MICROCUT_MS, OUTAGE_MS, Cut, Timeline
 

@@ -11,7 +11,9 @@ import random
 from collections.abc import Callable, Mapping
 
 from balise_collector.town import events
-from balise_collector.town.faults import Condition, Fault, Shows, condition
+from balise_collector.town.condition import Condition
+from balise_collector.town.faults import Fault, condition
+from balise_collector.town.kinds import Shows
 from balise_collector.town.readings import line, rate, tv, voice
 from balise_collector.town.readings.said import Said
 from balise_collector.town.timeline import Stretch, place

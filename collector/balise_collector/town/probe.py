@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 
 from balise_agent.contract import Value
 from balise_collector.town import calendar, events, plan, spans
+from balise_collector.town.condition import Condition
 from balise_collector.town.events import Event
-from balise_collector.town.faults import Condition
 from balise_collector.town.readings import line, rate, tv, voice
 from balise_collector.town.readings.said import Said
 from balise_collector.town.timeline import Run, Timeline

@@ -11,14 +11,16 @@ from __future__ import annotations
 import random
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from balise_collector.town import calendar
-from balise_collector.town.faults import FAST_ETHERNET_BPS, KINDS, Fault
+from balise_collector.town.condition import FAST_ETHERNET_BPS
+from balise_collector.town.faults import Fault
+from balise_collector.town.kinds import KINDS
 from balise_collector.town.spans import Span
 from balise_collector.town.topology import Home, Town
 
@@ -26,6 +28,7 @@ _LASTS = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 _AT = re.compile(r"(\d{1,2}):(\d{2})")
 _KEYS = {"kind", "place", "day", "at", "after", "lasts", "strength", "channels", "declared"}
 _RANDOM_KEYS = {"count", "kinds"}
+_TOP = {"title", "life", "fault", "random"}
 
 
 class ScriptError(Exception):
@@ -62,11 +65,12 @@ def shipped(name: str) -> Path:
 def parse(raw: Mapping[str, Any], name: str) -> Script:
     """From what TOML gave. ScriptError: with a line for each fault found."""
     drawn, faults = raw.get("random", {}), raw.get("fault", [])
-    if not isinstance(drawn, dict) or not isinstance(faults, list):
+    if not isinstance(drawn, dict) or not (isinstance(faults, list) and all(isinstance(f, dict) for f in faults)):
         raise ScriptError(f"{name}: [random] is a table, [[fault]] a list of tables")
-    wrong = [f"{name}: {key}: unknown" for key in raw.keys() - {"title", "life", "fault", "random"}]
-    wrong += [f"{name}: random.{key}: unknown" for key in drawn.keys() - _RANDOM_KEYS]
-    wrong += [f"{name}: random.kinds: {kind}: unknown" for kind in drawn.get("kinds", ()) if kind not in KINDS]
+    wrong = [f"{name}: {key}: unknown; known are {', '.join(sorted(_TOP))}" for key in sorted(raw.keys() - _TOP)]
+    if not isinstance(raw.get("life", True), bool):
+        wrong.append(f"{name}: life: {raw['life']!r}; allowed: true, false")
+    wrong += [f"{name}: random.{why}" for why in _wrong_draw(drawn)]
     for number, fault in enumerate(faults, 1):
         wrong += [f"{name}: fault {number}: {why}" for why in _wrong(fault)]
     if wrong:
@@ -80,31 +84,69 @@ def parse(raw: Mapping[str, Any], name: str) -> Script:
     )
 
 
+def _wrong_draw(drawn: Mapping[str, Any]) -> list[str]:
+    found = [f"{key}: unknown; known are count, kinds" for key in sorted(drawn.keys() - _RANDOM_KEYS)]
+    count, kinds = drawn.get("count", 0), drawn.get("kinds", [])
+    if not _is_count(count, 0):
+        found.append(f"count: {count!r}; allowed: a whole number from 0")
+    if not isinstance(kinds, list):
+        return [*found, f"kinds: {kinds!r}; allowed: a list of kinds"]
+    return found + [f"kinds: {kind!r}; allowed: {', '.join(KINDS)}" for kind in kinds if kind not in list(KINDS)]
+
+
 def _wrong(fault: Mapping[str, Any]) -> list[str]:
     kind = KINDS.get(str(fault.get("kind")))
-    found = [f"{key}: unknown" for key in fault.keys() - _KEYS]
+    found = [f"{key}: unknown; known are {', '.join(sorted(_KEYS))}" for key in sorted(fault.keys() - _KEYS)]
     if kind is None:
-        return [*found, f"kind: {fault.get('kind')!r} is none of {', '.join(KINDS)}"]
+        return [*found, f"kind: {fault.get('kind')!r}; allowed: {', '.join(KINDS)}"]
     place = str(fault.get("place", f"{kind.places[0]}:any"))
     if place.partition(":")[0] not in kind.places:
-        found.append(f"place: {place!r}: a {fault['kind']} is at {' or '.join(kind.places)}")
-    checks = {
-        "day": isinstance(fault.get("day", 0), int),
-        "at": _AT.fullmatch(str(fault.get("at", "12:00"))) is not None,
-        "lasts": bool(fault.get("lasts", "1h")) and _LASTS.fullmatch(str(fault.get("lasts", "1h"))) is not None,
-        "after": "at" not in fault and _LASTS.fullmatch(str(fault.get("after", ""))) is not None
-        if "after" in fault
-        else True,
-        "strength": isinstance(fault.get("strength", 1.0), int | float),
-        "declared": isinstance(fault.get("declared", False), bool),
-        "channels": isinstance(fault.get("channels", 1), int | list),
-    }
-    return found + [f"{key}: {fault[key]!r} cannot be read" for key, fine in checks.items() if not fine]
+        found.append(f"place: {place!r}; a {fault['kind']} is at {' or '.join(kind.places)}")
+    if {"at", "after"} <= fault.keys():
+        found.append(f"after: {fault['after']!r}; not beside `at`: give one of them")
+    return found + [
+        f"{key}: {fault[key]!r}; allowed: {allowed}"
+        for key, (is_fine, allowed) in _ALLOWED.items()
+        if key in fault and not is_fine(fault[key])
+    ]
+
+
+def _is_count(value: object, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _is_time(value: object) -> bool:
+    match = _AT.fullmatch(str(value))
+    return match is not None and int(match[1]) < 24 and int(match[2]) < 60
+
+
+def _is_length(value: object) -> bool:
+    return bool(value) and _LASTS.fullmatch(str(value)) is not None
+
+
+def _is_channels(value: object) -> bool:
+    if isinstance(value, list):
+        return bool(value) and all(isinstance(one, str) for one in value)
+    return _is_count(value, 1)
+
+
+_ALLOWED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "day": (lambda value: _is_count(value, 0), "a whole number from 0, the first day"),
+    "at": (_is_time, "a time by the clock, 00:00 to 23:59"),
+    "lasts": (_is_length, "a length such as 3d, 2h30m, 45s"),
+    "after": (_is_length, "a length such as 2h30m"),
+    "strength": (lambda value: isinstance(value, int | float) and not isinstance(value, bool), "a number"),
+    "declared": (lambda value: isinstance(value, bool), "true, false"),
+    "channels": (_is_channels, "how many, from 1, or a list of names"),
+}
 
 
 def faults(script: Script, town: Town, bounds: Span) -> list[Fault]:
-    """Those of a script in a town, in order of their start. ScriptError: a place that this town does not have."""
+    """Those of a script in a town, in order of their start. ScriptError: places or channels that it does not have."""
     rng = random.Random(f"{town.seed}/faults/{script.title}")
+    wrong = [f"fault {number}: {why}" for number, raw in enumerate(script.faults, 1) for why in _wrong_here(raw, town)]
+    if wrong:
+        raise ScriptError("\n".join(wrong))
     found = [_one(raw, number, town, bounds, rng) for number, raw in enumerate(script.faults)]
     kinds = script.kinds or tuple(_drawable(town))
     found += [_drawn(rng.choice(kinds), town, bounds, rng) for _ in range(script.count)]
@@ -113,17 +155,28 @@ def faults(script: Script, town: Town, bounds: Span) -> list[Fault]:
     return [replace(fault, number=number) for number, fault in enumerate(found)]
 
 
+def _wrong_here(raw: Mapping[str, Any], town: Town) -> list[str]:
+    """What of a fault this town does not have."""
+    kind, found = str(raw["kind"]), list[str]()
+    place = str(raw.get("place", f"{KINDS[kind].places[0]}:any"))
+    if _place(place, kind, town, random.Random(0)) is None:
+        where = place.partition(":")[0]
+        count = len(_fitting(where, kind, town))
+        found.append(f"place: {place!r}; this town of {len(town.homes)} homes has {where}:1 to {where}:{count} for it")
+    named = raw.get("channels", 1)
+    unknown = sorted(set(named) - set(town.channels)) if isinstance(named, list) else []
+    return found + [f"channels: {name!r}; allowed: {', '.join(town.channels)}" for name in unknown]
+
+
 def _one(raw: Mapping[str, Any], number: int, town: Town, bounds: Span, rng: random.Random) -> Fault:
     kind = KINDS[raw["kind"]]
     place = _place(str(raw.get("place", f"{kind.places[0]}:any")), str(raw["kind"]), town, rng)
-    if place is None:
-        raise ScriptError(f"fault {number + 1}: {raw.get('place', '')}: not in this town of {len(town.homes)} homes")
     start_ms = _start(raw, bounds)
     lasts_ms = lasts(str(raw["lasts"])) if "lasts" in raw else int(rng.uniform(*kind.hours) * 3_600_000)
     return Fault(
         number=number,
         kind=str(raw["kind"]),
-        place=place,
+        place=place or "town",
         start_ms=start_ms,
         end_ms=start_ms + lasts_ms,
         strength=float(raw.get("strength", rng.uniform(*kind.strength))),

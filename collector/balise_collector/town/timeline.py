@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 
 from balise_agent.contract import token
 from balise_collector.town import calendar, spans
-from balise_collector.town.faults import Condition, Fault, condition
+from balise_collector.town.condition import Condition
+from balise_collector.town.faults import Fault, condition
 from balise_collector.town.spans import Span
 from balise_collector.town.topology import Habit, Home
 

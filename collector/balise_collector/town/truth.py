@@ -15,7 +15,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from balise_collector.town import calendar, hiding, plan, spans
-from balise_collector.town.faults import PLATFORM, Fault, Service, Shows, shows
+from balise_collector.town.faults import PLATFORM, Fault, shows
+from balise_collector.town.kinds import Service, Shows
 from balise_collector.town.probe import Probe
 from balise_collector.town.spans import Span
 from balise_collector.town.stream import Stream

@@ -11,7 +11,7 @@ import pytest
 
 from balise_collector.town import script
 from balise_collector.town.calendar import DAY_MS
-from balise_collector.town.faults import KINDS
+from balise_collector.town.kinds import KINDS
 from tests.collector.town.ground import START_MS, town
 
 ROOT = Path(__file__).parents[3]

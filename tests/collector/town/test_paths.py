@@ -78,3 +78,35 @@ def test_a_script_that_cannot_be_played_ends_with_2_and_one_line(tmp_path: Path)
     done = CliRunner().invoke(app, ["town", "run", "--faults", str(script)])
     assert done.exit_code == 2
     assert "earthquake" in done.output
+
+
+def test_all_faults_of_a_script_are_named_at_once_with_field_value_and_what_is_allowed(tmp_path: Path) -> None:
+    script = tmp_path / "bad.toml"
+    script.write_text(
+        'life = 3\n[random]\ncount = "many"\n'
+        '[[fault]]\nkind = "dns_down"\nat = "25:99"\nlasts = "soon"\n'
+        '[[fault]]\nkind = "pon_cut"\nplace = "home:1"\nday = -1\nwhen = "now"\n'
+    )
+    done = CliRunner().invoke(app, ["town", "run", "--faults", str(script)])
+    assert done.exit_code == 2
+    for said in (
+        "life: 3; allowed: true, false",
+        "random.count: 'many'; allowed: a whole number from 0",
+        "fault 1: at: '25:99'; allowed: a time by the clock, 00:00 to 23:59",
+        "fault 1: lasts: 'soon'; allowed: a length",
+        "fault 2: place: 'home:1'; a pon_cut is at pon or branch",
+        "fault 2: day: -1; allowed: a whole number from 0",
+        "fault 2: when: unknown; known are after, at,",
+    ):
+        assert said in done.output
+
+
+def test_places_and_channels_that_a_town_does_not_have_are_all_named(tmp_path: Path) -> None:
+    script = tmp_path / "far.toml"
+    script.write_text(
+        '[[fault]]\nkind = "pon_cut"\nplace = "pon:99"\n[[fault]]\nkind = "tv_channels"\nchannels = ["c99"]\n'
+    )
+    done = CliRunner().invoke(app, ["town", "run", "--homes", "40", "--faults", str(script)])
+    assert done.exit_code == 2
+    assert "fault 1: place: 'pon:99'; this town of 40 homes has pon:1 to pon:" in done.output
+    assert "fault 2: channels: 'c99'; allowed: c01, c02," in done.output

@@ -166,12 +166,12 @@ def test_p95_is_nearest_rank() -> None:
 @pytest.mark.parametrize(
     ("fault", "why"),
     [
-        ({"kind": "earthquake"}, "kind: 'earthquake' is none of fibre_cut"),
-        ({"kind": "pon_cut", "place": "building:1"}, "place: 'building:1': a pon_cut is at pon or branch"),
-        ({"kind": "pon_cut", "at": "noon"}, "at: 'noon' cannot be read"),
-        ({"kind": "pon_cut", "lasts": "long"}, "lasts: 'long' cannot be read"),
+        ({"kind": "earthquake"}, "kind: 'earthquake'; allowed: fibre_cut"),
+        ({"kind": "pon_cut", "place": "building:1"}, "place: 'building:1'; a pon_cut is at pon or branch"),
+        ({"kind": "pon_cut", "at": "noon"}, "at: 'noon'; allowed: a time by the clock"),
+        ({"kind": "pon_cut", "lasts": "long"}, "lasts: 'long'; allowed: a length"),
         ({"kind": "pon_cut", "colour": "red"}, "colour: unknown"),
-        ({"kind": "pon_cut", "after": "1h", "at": "01:00"}, "after: '1h' cannot be read"),
+        ({"kind": "pon_cut", "after": "1h", "at": "01:00"}, "after: '1h'; not beside `at`"),
     ],
 )
 def test_a_script_that_cannot_be_says_why(fault: dict[str, Any], why: str) -> None:
@@ -181,5 +181,5 @@ def test_a_script_that_cannot_be_says_why(fault: dict[str, Any], why: str) -> No
 
 
 def test_a_place_that_the_town_does_not_have_is_refused() -> None:
-    with pytest.raises(ScriptError, match="not in this town of 60 homes"):
+    with pytest.raises(ScriptError, match="place: 'pon:99'; this town of 60 homes has pon:1 to pon:"):
         stream(town(), {"kind": "pon_cut", "place": "pon:99"})

@@ -14,7 +14,9 @@ from balise_agent.catalogue import CATALOGUE
 from balise_collector import wire
 from balise_collector.store import Point
 from balise_collector.town import calendar, spans
-from balise_collector.town.faults import KINDS, Condition, condition
+from balise_collector.town.condition import Condition
+from balise_collector.town.faults import condition
+from balise_collector.town.kinds import KINDS
 from balise_collector.town.messages import Outbox
 from balise_collector.town.timeline import place
 from balise_collector.town.topology import OFFERS, build

@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 
 from balise_agent.contract import Value
-from balise_collector.town.faults import Condition
+from balise_collector.town.condition import Condition
 from balise_collector.town.readings.said import Said
 from balise_collector.town.timeline import place
 from balise_collector.town.topology import Home

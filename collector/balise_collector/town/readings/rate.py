@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from balise_agent.contract import Value
-from balise_collector.town.faults import FAST_ETHERNET_BPS, Condition
+from balise_collector.town.condition import FAST_ETHERNET_BPS, Condition
 from balise_collector.town.readings.said import Said
 from balise_collector.town.topology import Home
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from balise_agent.contract import Value
-from balise_collector.town.faults import Condition
+from balise_collector.town.condition import Condition
 from balise_collector.town.readings.said import Said
 from balise_collector.town.topology import Home
 
