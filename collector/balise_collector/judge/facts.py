@@ -9,11 +9,11 @@ Rule 2: what a home measured itself goes before what an incident says of it.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from balise_collector.judge import cells as c
-from balise_collector.judge.cells import DAY_MIN, MINUTE_MS
+from balise_collector.judge.cells import MINUTE_MS
 from balise_collector.judge.incidents import SERVICES as HIT
 from balise_collector.judge.incidents import Incident, Spell
 from balise_collector.judge.ladder import CUT_CLASSES
@@ -105,11 +105,8 @@ def _end(log: HomeLog, start_ms: int, end_ms: int | None, to_ms: int) -> int:
     """Of an outage that was never told to have ended: until its probe says that the line is up."""
     if end_ms is not None:
         return end_ms
-    first = start_ms // MINUTE_MS + 2
-    for minute in range(first, min(log.cells.newest, to_ms // MINUTE_MS) + 1):
-        if log.cells.at(minute) & c.LINE_UP:
-            return minute * MINUTE_MS
-    return to_ms
+    up = next(log.cells.seen(c.LINE_UP, start_ms // MINUTE_MS + 2, to_ms // MINUTE_MS), None)
+    return to_ms if up is None else up[0] * MINUTE_MS
 
 
 # -- what the home's own minutes say
@@ -119,7 +116,7 @@ def _base(log: HomeLog, service: Service, from_ms: int, to_ms: int, settings: Se
     """Each sample holds until the next, for its TTL, or until the probe fell silent."""
     ttl, found = _ttl(log, service, settings), list[Span]()
     begin_ms = at = state = -1
-    for minute, seen in _samples(log, _bits(service), from_ms // MINUTE_MS - ttl, to_ms // MINUTE_MS):
+    for minute, seen in log.cells.seen(_bits(service), from_ms // MINUTE_MS - ttl, to_ms // MINUTE_MS):
         now = _state(service, seen)
         if now is None:
             continue
@@ -159,10 +156,10 @@ def _filled(spans: Sequence[Span], from_ms: int, to_ms: int) -> list[Span]:
 
 
 def now(log: HomeLog, service: Service, now_ms: int, parts: Sequence[Part], settings: Settings) -> tuple[int, str]:
-    """The state at that date and why; the last of its timeline, without the rest of it."""
+    """The state at that date and why; the last of its timeline, without the rest of it. ``parts``: those of then."""
     ttl = _ttl(log, service, settings)
     state, why = UNKNOWN, "silence"
-    minute = log.cells.last(_bits(service), now_ms // MINUTE_MS, ttl + 1)
+    minute = _last(log, service, now_ms // MINUTE_MS, ttl + 1)
     if minute >= 0 and _held(log, minute, ttl) > now_ms:
         seen = _state(service, log.cells.at(minute))
         state, why = (state, why) if seen is None else (seen, "measured")
@@ -170,8 +167,7 @@ def now(log: HomeLog, service: Service, now_ms: int, parts: Sequence[Part], sett
     if service == "probe":
         return _impaired_now(log, now_ms) if state == OK and log.impaired else (state, why)
     for spell, incident in parts:
-        is_now = spell.start_ms <= now_ms and (spell.end_ms is None or now_ms < spell.end_ms)
-        if is_now and service in HIT[incident.kind] and incident.opened_ms <= now_ms:
+        if service in HIT[incident.kind] and incident.opened_ms <= now_ms:
             there = (
                 [Span(now_ms, now_ms + 1, OK)] if incident.kind == "line" or _is_there(log, now_ms, settings) else []
             )
@@ -182,6 +178,15 @@ def now(log: HomeLog, service: Service, now_ms: int, parts: Sequence[Part], sett
         if mine and _end(log, outage.start_ms, outage.end_ms, now_ms + 1) > now_ms:
             return DOWN, f"outage {outage.place}"
     return span[0].state, span[0].why
+
+
+def _last(log: HomeLog, service: Service, minute: int, within: int) -> int:
+    """The minute of its last sample; of what is sampled now and then the log knows it without looking."""
+    if service in ("television", "telephone"):
+        last = log.last_tv if service == "television" else log.last_telephone
+        if last <= minute:
+            return last if last > minute - within else -1
+    return log.cells.last(_bits(service), minute, within)
 
 
 def _ttl(log: HomeLog, service: Service, settings: Settings) -> int:
@@ -212,18 +217,6 @@ def _state(service: Service, bits: int) -> int | None:
     if bits & (c.LINE_DOWN | c.OUT_LOST):
         return DOWN
     return OK if bits & c.OP_OK else None
-
-
-def _samples(log: HomeLog, bits: int, first: int, last: int) -> Iterable[tuple[int, int]]:
-    pages = log.cells.pages
-    for day in range(max(0, first) // DAY_MIN, last // DAY_MIN + 1):
-        page = pages.get(day)
-        if page is None:
-            continue
-        base = day * DAY_MIN
-        for at in range(max(0, first - base), min(DAY_MIN, last - base + 1)):
-            if page[at] & bits:
-                yield base + at, page[at]
 
 
 def _until_silent(log: HomeLog, start_ms: int, end_ms: int) -> int:
@@ -262,7 +255,7 @@ def _impaired(log: HomeLog, spans: list[Span], from_ms: int, to_ms: int) -> list
     """A probe that works, on a cable or a radio that does not do."""
     first, last = from_ms // MINUTE_MS - LINK_TTL_MIN, to_ms // MINUTE_MS
     for why, bad, ok, ttl in IMPAIRED:
-        samples = list(_samples(log, bad | ok, first, last))
+        samples = list(log.cells.seen(bad | ok, first, last))
         for number, (minute, bits) in enumerate(samples):
             if bits & bad:
                 end = minute + ttl

@@ -404,11 +404,10 @@ class Judge:
         """The homes' parts in incidents, brought up to date; and over which dates a home's are now others."""
         stretches: dict[str, tuple[int, int]] = {}
         homes: set[str] = set()
-        before: set[tuple[str, Spell]] = set()
-        for incident in gone:
-            for spell in incident.spells:
-                self._parts[spell.home] = [p for p in self._parts[spell.home] if p[1] is not incident]
-                before.add((incident.kind, spell))
+        left = {id(incident) for incident in gone}
+        before = {(incident.kind, spell) for incident in gone for spell in incident.spells}
+        for home in {spell.home for _, spell in before}:
+            self._parts[home] = [p for p in self._parts[home] if id(p[1]) not in left]
         after: set[tuple[str, Spell]] = set()
         for incident in new:
             for spell in incident.spells:

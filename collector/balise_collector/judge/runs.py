@@ -6,7 +6,7 @@ Rule 2: a fault is known from its first bad sample to the next good one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from balise_collector.judge import cells as c
@@ -24,7 +24,7 @@ NEAR_MIN = 3  # a sample of ten seconds stands beside the minutes around it
 
 def is_explained(log: HomeLog, minute: int) -> bool:
     """What the line loses, or the probe's own radio or clock, or a cut, is no service's fault."""
-    near = [log.cells.at(m) for m in range(minute - NEAR_MIN, minute + NEAR_MIN + 1)]
+    near = [bits for _, bits in log.cells.seen(c.LOSSY | c.CLOCK_BAD, minute - NEAR_MIN, minute + NEAR_MIN)]
     if sum(bool(bits & c.LOSSY) for bits in near) >= LOSSY_LEAST or any(bits & c.CLOCK_BAD for bits in near):
         return True
     return is_weak(log, minute) or is_cut(log, minute)
@@ -63,7 +63,7 @@ def episodes(log: HomeLog, name: str, minute: int, settings: Settings, skip: Ski
     first = _begin(log.cells, kind, minute, ttl)
     found: list[Episode] = []
     last_ok, run = log.cells.last(kind.ok, first - 1, ttl), list[int]()
-    for at, bits in _samples(log.cells, kind.bad | kind.ok, first):
+    for at, bits in log.cells.seen(kind.bad | kind.ok, first, log.cells.newest):
         if bits & kind.ok:
             _close(found, log.id, kind, run, last_ok, at, ttl)
             run, last_ok = [], at
@@ -95,13 +95,6 @@ def _begin(cells: Cells, kind: Kind, minute: int, ttl: int) -> int:
         if last < 0 or cells.at(last) & kind.ok:
             return max(0, last + 1 if last >= 0 else at - ttl)
         at = last
-
-
-def _samples(cells: Cells, bits: int, first: int) -> Iterator[tuple[int, int]]:
-    at = cells.next(bits, first, cells.newest + 1)
-    while at >= 0:
-        yield at, cells.at(at)
-        at = cells.next(bits, at + 1, cells.newest + 1)
 
 
 def _close(

@@ -15,7 +15,7 @@ from balise_collector.judge import facts
 from balise_collector.judge.cells import MINUTE_MS
 from balise_collector.judge.facts import OK, SERVICES, UNKNOWN, Part, Service, Span, timeline
 from balise_collector.judge.ground import Ground
-from balise_collector.judge.incidents import Incident, Stage
+from balise_collector.judge.incidents import Incident, Spell, Stage
 from balise_collector.judge.log import HomeLog
 from balise_collector.judge.names import Names
 from balise_collector.judge.rows import Derived
@@ -149,7 +149,7 @@ class Shown:
         return [(OK, "measured"), _known(tv), _known(telephone), (OK, "measured")]
 
     def _slow(self, log: HomeLog, now_ms: int) -> list[Known]:
-        parts = self._parts.get(log.id, ())
+        parts = [part for part in self._parts.get(log.id, ()) if _is_now(part[0], now_ms)]
         return [facts.now(log, service, now_ms, parts, self._ground.settings) for service in SERVICES]
 
     def _next(self, log: HomeLog, now_ms: int, soon: bool) -> None:
@@ -281,6 +281,10 @@ def _is_other(before: Incident, now: Incident) -> bool:
     moved = max(abs(before.since_ms - now.since_ms), abs((before.until_ms or 0) - (now.until_ms or 0)))
     hit = len(set(before.hit))
     return moved > MINUTE_MS or abs(len(set(now.hit)) - hit) * FIFTH > hit
+
+
+def _is_now(spell: Spell, now_ms: int) -> bool:
+    return spell.start_ms <= now_ms and (spell.end_ms is None or now_ms < spell.end_ms)
 
 
 def of_incident(
