@@ -244,7 +244,8 @@ def test_the_broker_s_address_and_certificates_are_in_its_configuration(run: Run
         ("broker init --crl a.pem", "--crl: needs --ca"),
     ],
 )
-def test_what_cannot_be_is_said_in_one_line(fail: Fail, arguments: str, message: str) -> None:
+def test_what_cannot_be_is_said_in_one_line(run: Run, fail: Fail, arguments: str, message: str) -> None:
+    run("homes", "new")
     said = fail(*arguments.split())
     assert message in said
     assert said.count("\n") == 1
@@ -296,3 +297,9 @@ def test_the_page_s_words_of_the_program_are_the_program_s(run: Run, fail: Fail,
 def test_the_agent_takes_what_a_new_probe_is_given(probe: str, tmp_path: Path) -> None:
     config = agent_config.load(tmp_path / f"data/probes/{probe}.toml")
     assert (config.probe.id, config.broker.username, config.broker.tls) == (probe, probe, False)
+
+
+@pytest.mark.parametrize("arguments", ["homes list", "probes list", "homes withdraw HOME"])
+def test_a_wrong_folder_is_one_line_and_stays_empty(fail: Fail, tmp_path: Path, arguments: str) -> None:
+    assert "no directory here; `balise homes import` makes it" in fail(*arguments.split())
+    assert not (tmp_path / "data").exists()

@@ -40,7 +40,7 @@ def import_(
     url: DirectoryUrl = "",
 ) -> None:
     """Bring homes in, all or nothing. A second time changes nothing; what the file leaves out stays."""
-    with directory(data, url) as opened:
+    with directory(data, url, makes=True) as opened:
         found = homes_csv.parse(_read(file), opened.taken_ids())
         if isinstance(found, tuple):
             for fault in found[:-1]:
@@ -75,7 +75,7 @@ def new(
     url: DirectoryUrl = "",
 ) -> None:
     """Draw random ids for homes, to write into a file for `import`; a new tenant is a new home."""
-    with directory(data, url) as opened:
+    with directory(data, url, makes=True) as opened:
         typer.echo("\n".join(opened.draw_ids(count)))
 
 

@@ -44,11 +44,16 @@ def stop(message: object) -> NoReturn:
 
 
 @contextmanager
-def directory(data: Path, url: str) -> Iterator[Directory]:
-    """Open for one command; what goes wrong with it or the broker ends the command."""
+def directory(data: Path, url: str, *, makes: bool = False) -> Iterator[Directory]:
+    """Open for one command; what goes wrong with it or the broker ends the command.
+
+    ``makes``: the command may be the first; any other that was given a wrong folder leaves nothing in it.
+    """
     try:
-        if not url:
+        if makes and not url:
             data.mkdir(parents=True, exist_ok=True)
+        elif not url and not (data / "directory.db").exists():
+            stop(f"{data / 'directory.db'}: no directory here; `balise homes import` makes it")
         with Directory(url or sqlite_url(data)) as opened:
             yield opened
     except (DirectoryError, BrokerError) as exc:

@@ -49,7 +49,7 @@ def add(
     if assign and count > 1:
         stop("--assign: one probe, not --count")
     start = when("--from", from_)
-    with directory(data, url) as opened:
+    with directory(data, url, makes=True) as opened:
         files = broker.load(data / "broker")
         address = host or _address(files)
         if ca_file and files.certfile is None:
