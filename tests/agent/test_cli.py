@@ -236,7 +236,7 @@ def test_the_language_is_the_locales(environ: dict[str, str], lang: str) -> None
 # as a program
 
 
-def test_ctrl_c_ends_it_quietly() -> None:
+def test_ctrl_c_ends_it_in_one_line() -> None:
     asked = threading.Event()
 
     def note(data: bytes) -> bytes:
@@ -250,7 +250,7 @@ def test_ctrl_c_ends_it_quietly() -> None:
         asked.wait(60)
         program.send_signal(signal.SIGINT)
         out, err = program.communicate()
-    assert (program.returncode, out, err) == (130, b"", b"")
+    assert (program.returncode, out, err) == (130, b"", b"balise-agent: stopped\n")
 
 
 @pytest.mark.parametrize(

@@ -231,9 +231,12 @@ def test_a_configuration_is_published_retained_from_any_thread(collector: Collec
         intake.publish(f"balise/v1/{PROBE}/cmd", b"two", retain=True)
         with Probe(server.files, PROBE, SECRET) as probe:
             until(lambda: (b"two", True) in probe.told or probe.told[-1:] == [(b"two", False)])
-        intake.publish(f"balise/v1/{PROBE}/cmd", b"", retain=True)
+            intake.publish(f"balise/v1/{PROBE}/cmd", b"", retain=True)
+            until(lambda: (b"", False) in probe.told)
         with Probe(server.files, PROBE, SECRET) as probe:
-            assert probe.told == []
+            intake.publish(f"balise/v1/{PROBE}/cmd", b"three")
+            until(lambda: probe.told)
+            assert probe.told == [(b"three", False)]
 
 
 def test_publishing_and_stopping_never_wait_for_a_broker_that_is_not_there(tmp_path: Path) -> None:
