@@ -26,7 +26,7 @@ from balise_collector.commands.options import (
 from balise_collector.stats import grounds
 from balise_collector.stats.indicators import METHOD, PEAK, Indicator
 from balise_collector.stats.months import Month, of_month
-from balise_collector.stats.pilot import DRAWS, SEED, answered, figures
+from balise_collector.stats.pilot import DRAWS, SEED, Figure, answered, figures, leans
 from balise_collector.stats.terms import Terms
 from balise_collector.stats.windows import month_at
 from balise_collector.store import Unavailable
@@ -52,6 +52,7 @@ TITLES = {
     "validity": "écartées par code",
     "days": "jours",
     "coverage": "couverture",
+    "missing": "part sans rien",
     "contract_bps": "débit contractuel bit/s",
     "building": "bâtiment",
     "offer": "offre",
@@ -65,7 +66,20 @@ TITLES = {
 
 _SAMPLE = ("n", "n_invalid", "n_failed", "n_skipped", "validity")
 OF_HOME = ("home", "indicator", "value", "unit", *_SAMPLE, "days", "coverage", "contract_bps")
-OF_PILOT = ("indicator", "what", "value", "unit", "low", "high", "homes", "below", "n_eff", *_SAMPLE, "coverage")
+OF_PILOT = (
+    "indicator",
+    "what",
+    "value",
+    "unit",
+    "low",
+    "high",
+    "homes",
+    "below",
+    "n_eff",
+    *_SAMPLE,
+    "coverage",
+    "missing",
+)
 ANSWERED = ("building", "offer", "connected", "probe", "agrees", "evaluates", "valid")
 
 Found = dict[str, tuple[Terms, list[Indicator]]]
@@ -112,18 +126,38 @@ def _tell_homes(found: Found, month: Month, *, as_json: bool, as_csv: bool) -> N
 
 
 def _tell_pilot(found: Found, month: Month, *, as_json: bool, as_csv: bool) -> None:
-    rows = [asdict(one) for one in figures(found)]
+    told = figures(found)
+    rows = [asdict(one) for one in told]
+    headline = next((one for one in told if one.indicator == HEADLINE), None)
     response = [asdict(one) for one in answered(found, HEADLINE)]
     if as_json:
         said = {"month": month.month, "method": METHOD, "is_over": month.is_over, "draws": DRAWS, "seed": SEED}
+        said |= {"headline": _headline(headline)}
         typer.echo(json.dumps(said | {"answered": response, "figures": rows}))
     elif as_csv:
         typer.echo(_csv(rows, OF_PILOT), nl=False)
     else:
         _show(response, ANSWERED)
         _show(rows, OF_PILOT)
+        if headline is not None and headline.missing is not None:
+            typer.echo(_missing(headline.missing, leans(headline)))
         drawn = f"{DRAWS} tirages de logements par bâtiment, graine {SEED}"
         typer.echo(f"{METHOD} ; intervalles : {drawn} ; Wilson pour les parts")
+
+
+def _headline(figure: Figure | None) -> dict[str, Any] | None:
+    """Of how many of its tests nothing came, and to which side of the truth that moves it."""
+    if figure is None:
+        return None
+    return {"indicator": figure.indicator, "missing": figure.missing, "leans": leans(figure)}
+
+
+def _missing(share: float, towards: str) -> str:
+    said = f"{HEADLINE} : {share:.0%} des tests de pointe prévus manquent"
+    if not towards:
+        return said
+    why = "un test est laissé quand la ligne sert, souvent quand elle est plus lente"
+    return f"{said} ; biais : débit plutôt surestimé ({why} ; docs/quality.md)"
 
 
 def _month(text: str) -> Month:
@@ -150,7 +184,7 @@ def _show(rows: Iterable[Row], columns: Sequence[str]) -> None:
 def _cell(column: str, value: Any) -> Cell:
     if value is None:
         return "insuffisant" if column == "value" else ""
-    if column == "coverage":
+    if column in ("coverage", "missing"):
         return f"{value:.0%}"
     if isinstance(value, dict):
         return _codes(value)

@@ -59,6 +59,7 @@ def month_at(ts_ms: int) -> int:
     return day.year * 100 + day.month
 
 
+@lru_cache(maxsize=256)
 def hours_within(window: str, start_ms: int, end_ms: int) -> int:
     """How many hours of a window there are between two moments."""
     return sum(civil(ts_ms).hour in WINDOWS[window] for ts_ms in range(start_ms, end_ms, HOUR_MS))

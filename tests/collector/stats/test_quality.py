@@ -12,8 +12,9 @@ import pytest
 from typer.testing import CliRunner
 
 from balise_collector.cli import app
+from balise_collector.commands.quality import HEADLINE
 from balise_collector.directory import Directory, Home, Inventory, sqlite_url
-from balise_collector.directory.values import Line, Offer, Pon
+from balise_collector.directory.values import Consent, Line, Offer, Pon
 from balise_collector.stats.months import Month, frozen, of_home
 from balise_collector.stats.terms import Terms
 from balise_collector.stats.windows import month_bounds
@@ -47,8 +48,9 @@ def ran() -> list[Point]:
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     lines = (Line(from_ms=0, pon="p1", offer="o1"),)
+    consents = (Consent(purpose="evaluation", text="v1", given_ms=0),)
     inventory = Inventory(
-        homes={H: Home(id=H, building="b1", lines=lines)},
+        homes={H: Home(id=H, building="b1", lines=lines, consents=consents)},
         buildings={"b1": ""},
         olts={"o": ""},
         pons={"p1": Pon(olt="o")},
@@ -86,6 +88,17 @@ def test_csv_and_people_are_told_the_same(data: Path) -> None:
     shown = balise(data, "--month", "2026-03", "--each").splitlines()
     assert len(shown) == len(rows)
     assert any(line.startswith(f"{H}\tdown_ratio_p50.creux_02_06\tinsuffisant\t1\t0\t") for line in shown)
+
+
+def test_the_pilot_s_headline_tells_its_missing_tests_and_where_they_move_it(data: Path) -> None:
+    told = json.loads(balise(data, "--month", "2026-03", "--json"))
+    evening = next(row for row in told["figures"] if row["indicator"] == HEADLINE)
+    assert evening["missing"] == pytest.approx(1 - 28 / 62, abs=0.01)
+    assert told["headline"] == {"indicator": HEADLINE, "missing": evening["missing"], "leans": "high"}
+    shown = balise(data, "--month", "2026-03").splitlines()
+    (line,) = [line for line in shown if "tests de pointe prévus manquent" in line]
+    assert line.startswith(f"{HEADLINE} : 55% ")
+    assert "surestimé" in line
 
 
 def test_what_cannot_be_told_is_refused(data: Path) -> None:
