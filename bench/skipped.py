@@ -171,5 +171,6 @@ def skipped_rows(runs: int | None) -> Iterator[Row]:
             conditions=f"{len(found)} seeds of {HOMES} homes, {DAYS} days of {TESTS} evening tests; the busier half of"
             f" homes skip {case.share:.0%} of theirs; {case.full:.0%} of PONs full in the evening",
             beside=f"the figure is their mean, {mean:+.2f} points, 95 % interval {low:+.2f} to {high:+.2f};"
-            f" told {told:.1%} of the contract, truth {truth:.1%}; {missing:.0%} of the tests missing by the figure's own coverage",
+            f" told {told:.1%} of the contract, truth {truth:.1%}; {missing:.0%} of the tests"
+            " missing by the figure's own coverage",
         )
