@@ -52,7 +52,7 @@ def directory(data: Path, url: str, *, makes: bool = False) -> Iterator[Director
     try:
         if makes and not url:
             data.mkdir(parents=True, exist_ok=True)
-        elif not url and not (data / "directory.db").exists():
+        elif not url and not any((data / name).exists() for name in ("directory.db", "journal.db")):
             stop(f"{data / 'directory.db'}: no directory here; `balise homes import` makes it")
         with Directory(url or sqlite_url(data)) as opened:
             yield opened

@@ -30,7 +30,7 @@ def status(as_json: AsJson = False, data: Data = DEFAULT_DATA, url: DirectoryUrl
     if not (data / "journal.db").exists():  # before a directory is made where nothing is
         stop(f"{data / 'journal.db'}: no journal here; `balise serve` makes it")
     try:
-        with directory(data, url, makes=True) as opened:
+        with directory(data, url) as opened:
             found = look(data, opened, now_ms())
     except sqlite3.Error as exc:
         stop(f"{data}: {exc}")
