@@ -203,13 +203,25 @@ def test_a_record_is_of_the_same_shape_whether_or_not_the_household_watches(watc
         if watched:
             stack.enter_context(closing(Joined(Address(group=GROUP, port=port), "lo"))).join()
         stack.enter_context(sending(PLAIN, GROUP, port))
-        records = taken(chosen, context(tmp_path))
+        folder, records = undisturbed(chosen, tmp_path)
     told = [[one.measurement, one.target, one.outcome.kind, *sorted(one.fields)] for one in records]
     assert told == [one.split() for one in SHAPE]
     hints = ("join", "network", "leave", "igmp", "watch")
     assert not [name for one in records for name in one.fields if any(hint in name for hint in hints)]
-    kept = tv_plan.load(tmp_path / "tv.json")
+    kept = tv_plan.load(folder / "tv.json")
     assert (kept.joined, kept.joins_ms) == (1, ())  # so fast a join is counted, and its time is nowhere
+
+
+def undisturbed(chosen: tv.TvSettings, tmp_path: Path) -> tuple[Path, list[Record]]:
+    """The first sample that was not disturbed by a machine that is busy, which would leave fields out of it, and where
+    its probe keeps what it knows."""
+    for number in range(12):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        records = taken(chosen, context(folder))
+        if records[1].fields.get("valid"):
+            break
+    return folder, records
 
 
 SHAPE = [
