@@ -20,10 +20,7 @@ from balise_collector.directory import Directory, dates
 from balise_collector.fleet import CutOffs
 from balise_collector.journal import Journal
 from balise_collector.store import Reader, Unavailable
-from balise_collector.store.chunks import open_reader as open_chunks
-from balise_collector.store.influx import open_reader as open_influx
-from balise_collector.store.influx import server as influx
-from balise_collector.store.influx import state_path
+from balise_collector.store.kept import open_kept
 
 DAY_MS = 86_400_000
 SILENT_MS = 5 * 60_000  # five batches of a minute; `eco` probes send one in that time
@@ -65,7 +62,7 @@ def look(data: Path, directory: Directory, now_ms: int) -> Status:
     if not path.exists():
         raise FileNotFoundError(2, "no journal here; `balise serve` makes it", str(path))
     problems = ask(data)
-    with closing(Journal(path)) as journal, closing(_open_reader(data)) as reader:
+    with closing(Journal(path)) as journal, closing(open_kept(data)) as reader:
         counts = journal.counts()
         cursors = journal.cursors()
         newest_ms = journal.newest_ms()
@@ -82,14 +79,6 @@ def look(data: Path, directory: Directory, now_ms: int) -> Status:
             said=_said(reader, now_ms),
             cut_off=cut_off(data),
         )
-
-
-def _open_reader(data: Path) -> Reader:
-    """Of the store that is written: InfluxDB where it is the only one."""
-    settings = influx.load(data)
-    if settings is None or not settings.alone:
-        return open_chunks(data / "store")
-    return open_influx(settings.reader(), state_path(influx.folder(data)))
 
 
 def _heard(reader: Reader, since_ms: int) -> set[str]:

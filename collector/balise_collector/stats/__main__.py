@@ -25,8 +25,7 @@ from balise_collector.stats import grounds
 from balise_collector.stats.freezing import Freezer
 from balise_collector.stats.pending import Pending
 from balise_collector.stats.sealing import Sealer
-from balise_collector.store.influx import server as influx
-from balise_collector.store.kept import open_kept
+from balise_collector.store.kept import alone, open_kept
 
 SEAL_S = 20.0
 FREEZE_S = 3_600.0
@@ -64,10 +63,8 @@ def main(argv: Sequence[str] = sys.argv) -> int:
 
 def _feed(data: Path, journal: str) -> str:
     """What the cursor of journal rows is called in the store that hours are made of."""
-    known = influx.load(data)
-    if known is None or not known.alone:
-        return f"{journal}:journal"
-    return feed_key(journal, known.identity, "journal")
+    known = alone(data)
+    return f"{journal}:journal" if known is None else feed_key(journal, known.identity, "journal")
 
 
 def _let_go(erasures: Erasures) -> int:
