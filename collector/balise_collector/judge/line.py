@@ -28,10 +28,8 @@ CLUSTER_MS = 65_000  # after the first group that passes: the last of one cut ar
 MOST_EARLIER_MS = 60_000
 SETTLE_MS = 130_000  # by then the broker has missed everybody
 
-
 ACCOUNTS = {cause: account for account, (cause, _) in BY_ACCOUNT.items()} | {"works": "line"}
 """What a home in an incident of that cause says of itself, where it says anything."""
-
 
 BROKE = frozenset({"line", "core"})
 
@@ -235,8 +233,10 @@ class Cuts:
 
     def _by_cause(self, place: Place, items: dict[str, Item], cause: Cause, check_ms: int) -> Place:
         """Power follows buildings, light follows the plant: a known cause decides between two that explain the same."""
-        if not cause.elements or place.element[0] in cause.elements:
-            return place if not cause.elements else Place(element=place.element, homes=place.homes, part=place.part)
+        if not cause.elements:
+            return place
+        if place.element[0] in cause.elements:
+            return replace(place, rival=None)
         seed_ms = max(item.start_ms for item in items.values())
         found = self._placed(items, cause.elements, seed_ms, check_ms)
         if found and len(found[0].homes) * 10 >= 8 * len(items):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import msgspec
@@ -194,20 +194,9 @@ class Home:
         """1 - median of the peak / median of the small hours; its sample is the peak's."""
         by_name = {one.name: one for one in found}
         peak, trough = by_name[f"{way}_ratio_p50.{PEAK}"], by_name[f"{way}_ratio_p50.{TROUGH}"]
-        is_told = peak.value is not None and trough.value
-        return Indicator(
-            name=f"{way}_peak_degradation",
-            value=1 - peak.value / trough.value if is_told and peak.value is not None and trough.value else None,
-            unit="1",
-            contract_bps=peak.contract_bps,
-            n=peak.n,
-            n_invalid=peak.n_invalid,
-            n_failed=peak.n_failed,
-            n_skipped=peak.n_skipped,
-            validity=peak.validity,
-            days=peak.days,
-            coverage=min(peak.coverage, trough.coverage),
-        )
+        value = None if peak.value is None or not trough.value else 1 - peak.value / trough.value
+        coverage = min(peak.coverage, trough.coverage)
+        return replace(peak, name=f"{way}_peak_degradation", value=value, coverage=coverage)
 
     def _availability(self) -> Iterator[Indicator]:
         """Up / watched; what was not watched is neither: told as coverage, and by both bounds."""

@@ -61,16 +61,11 @@ class Buffer:
 
     def add(self, now_s: float, duration_s: float) -> None:
         """A segment came whole."""
-        if self.end_s is None:
-            self.end_s = now_s
-        if now_s > self.end_s:
-            self.stall_s += now_s - self.end_s
-            self.stalls += 1
-            self.end_s = now_s
-        self.end_s += duration_s
+        self.finish(now_s)
+        self.end_s = (now_s if self.end_s is None else self.end_s) + duration_s
 
     def finish(self, now_s: float) -> None:
-        """Nothing more is waited for: it may stand still now."""
+        """Played up to now: it may stand still, and nothing more need be waited for."""
         if self.end_s is not None and now_s > self.end_s:
             self.stall_s += now_s - self.end_s
             self.stalls += 1
