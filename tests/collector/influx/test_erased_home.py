@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 
-import pytest
 from typer.testing import CliRunner
 
 from balise_collector import cli
-from balise_collector.commands.influx import app
-from balise_collector.demo.programs import prepare_agents, prepare_broker
 from balise_collector.directory import Directory, sqlite_url
 from balise_collector.journal import Journal
 from balise_collector.journal_rows import DeadLetter
@@ -22,7 +17,6 @@ from balise_collector.store import Reader, influx
 from balise_collector.store.chunks import open_reader
 from balise_collector.store.influx.asking import Asking
 from tests.collector.influx.servers import Influxd
-from tests.collector.running import Mosquitto
 from tests.collector.sender import Sender, row
 from tests.collector.store.stores import FAR_MS
 from tests.collector.test_serve import Place
@@ -31,26 +25,6 @@ from tests.waiting import until
 HOUR = 3_600_000
 NOT_OURS = ("directory.db", "directory.db-wal")
 """Who agreed to what, and when not any more: kept as the proof."""
-
-
-@pytest.fixture
-def here(tmp_path: Path) -> Iterator[Place]:
-    files = prepare_broker(tmp_path / "data")
-    (agent,) = prepare_agents(tmp_path, tmp_path / "data", files, 1)
-    mosquitto = Mosquitto(files)
-    mosquitto.start()
-    yield Place(tmp_path, files, agent, mosquitto)
-    mosquitto.kill()
-
-
-@pytest.fixture
-def influxd(tmp_path: Path, here: Place) -> Iterator[Influxd]:
-    server = Influxd(tmp_path / "influxd")
-    server.start()
-    done = CliRunner().invoke(app, ["init", server.url, "--data", str(here.data)])
-    assert done.exit_code == 0, done.output
-    yield server
-    server.kill()
 
 
 def test_an_erased_home_is_named_nowhere_and_a_late_outbox_does_not_bring_it_back(

@@ -13,39 +13,16 @@ from typer.testing import CliRunner
 
 from balise_collector import cli
 from balise_collector.commands.influx import app
-from balise_collector.demo.programs import prepare_agents, prepare_broker
 from balise_collector.directory import Directory, sqlite_url
 from balise_collector.journal import Journal
 from balise_collector.store import Reader, influx
 from balise_collector.store.chunks import open_reader
 from balise_collector.store.influx import server as known
 from tests.collector.influx.servers import Influxd
-from tests.collector.running import Mosquitto
 from tests.collector.sender import Sender, row
 from tests.collector.store.stores import FAR_MS
 from tests.collector.test_serve import Place
 from tests.waiting import free_port, until
-
-
-@pytest.fixture
-def here(tmp_path: Path) -> Iterator[Place]:
-    files = prepare_broker(tmp_path / "data")
-    (agent,) = prepare_agents(tmp_path, tmp_path / "data", files, 1)
-    mosquitto = Mosquitto(files)
-    mosquitto.start()
-    yield Place(tmp_path, files, agent, mosquitto)
-    mosquitto.kill()
-
-
-@pytest.fixture
-def influxd(tmp_path: Path, here: Place) -> Iterator[Influxd]:
-    """One that may be killed, with Balise's database."""
-    server = Influxd(tmp_path / "influxd")
-    server.start()
-    done = CliRunner().invoke(app, ["init", server.url, "--data", str(here.data)])
-    assert done.exit_code == 0, done.output
-    yield server
-    server.kill()
 
 
 @pytest.fixture
