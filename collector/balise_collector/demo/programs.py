@@ -22,7 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from balise_collector import broker
-from balise_collector.demo import exchange, town
+from balise_collector.demo import agent_config, exchange, town
+from balise_collector.demo.agent_config import ZONE
 from balise_collector.directory import Consent, Directory, Home, Inventory, Line, Offer, Pon, sqlite_url
 from balise_collector.headend import sending as headend
 from balise_collector.target import Ports
@@ -40,7 +41,6 @@ SERVICES: dict[str, tuple[str, str]] = {
 FAULTS: dict[str, Callable[[list[str]], object]] = {"tv": headend.read_faults, "voice": exchange.read_faults}
 """Who reads what is wrong with it, and raises ValueError of what is nothing."""
 
-ZONE = "probe.example.net"
 BASE_OFFER_BPS = 10_000_000  # what the base offer was announced at
 
 
@@ -262,108 +262,11 @@ def write_agent_config(
     telephone: int | None = None,
     television: Mapping[str, int] | None = None,
 ) -> None:
-    """The agent's TOML: every probe of it, against the target and this machine.
-
-    ``telephone``: the exchange's port; ``television``: where the head-end's channels are.
-    """
+    """As `agent_config.text` says it; it holds a password."""
     agent.folder.mkdir(parents=True, exist_ok=True)
-    agent.config.write_text(
-        f"""\
-[agent]
-state_dir = "{agent.outbox.parent}"
-batch_s = 1
-clock = "trust"
-
-[broker]
-host = "{files.host}"
-port = {files.port}
-tls = false
-username = "{agent.probe}"
-password = "{agent.password}"
-
-[probe]
-id = "{agent.probe}"
-
-[reach]
-interval_s = 2
-dns_host = "127.0.0.1"
-dns_port = {ports.dns}
-dns_name = "{ZONE}"
-dns_every_s = 2
-web_url = "http://127.0.0.1:{ports.http}/ping"
-web_every_s = 5
-targets = [
-  {{ label = "op", host = "127.0.0.1", method = "stamp", port = {ports.udp}, every_s = 0.2 }},
-  {{ label = "gw", host = "127.0.0.1", method = "icmp", every_s = 0.5 }},
-]
-
-[dns]
-interval_s = 2
-resolvers = [{{ label = "target", host = "127.0.0.1", port = {ports.dns}, name = "{ZONE}" }}]
-
-[web]
-interval_s = 2
-objects = [{{ label = "target", url = "http://127.0.0.1:{ports.http}/small" }}]
-
-[box]
-enabled = false
-
-[host]
-interval_s = 2
-{_voice(ports, telephone)}{_tv(television)}"""
-    )
+    account = agent_config.Account(probe=agent.probe, password=agent.password, host=files.host, port=files.port)
+    agent.config.write_text(agent_config.text(account, agent.outbox.parent, ports, telephone, television))
     agent.config.chmod(0o600)
-
-
-def _voice(ports: Ports, telephone: int | None) -> str:
-    """A call each 10 s instead of one a day or each half hour."""
-    if telephone is None or ports.sip is None:
-        return ""
-    return f"""
-[voice]
-interval_s = 5
-register_every_s = 10
-call_every_s = 10
-path_every_s = 10
-calls_a_day = 2000
-talk_s = 1
-timeout_s = 1.5
-ungated = true
-paths = [{{ label = "target", host = "127.0.0.1", port = {ports.sip} }}]
-numbers = [{{ label = "echo", account = "operator", number = "{exchange.NUMBER}" }}]
-
-[[voice.accounts]]
-label = "operator"
-domain = "{exchange.DOMAIN}"
-host = "127.0.0.1"
-port = {telephone}
-user = "{exchange.USER}"
-password = "{exchange.PASSWORD}"
-dedicated = true
-"""
-
-
-def _tv(television: Mapping[str, int] | None) -> str:
-    """A channel each 4 s instead of one each 5 min or hour; loopback answers a join faster than any line."""
-    if television is None:
-        return ""
-    urls = {n: headend.url(television, n) for n in range(1, television["channels"] + 1)}
-    rate = f"rate_bps = {headend.RATE_BPS}"
-    rows = (f'  {{ label = "{n}", name = "Channel {n}", url = "{url}", {rate} }},' for n, url in urls.items())
-    lines = "\n".join(rows)
-    return f"""
-[tv]
-interval_s = 4
-every_s = 4
-listen_s = 1
-interface = "lo"
-ungated = true
-fastest_join_ms = 0
-day_bytes = {10**12}
-channels = [
-{lines}
-]
-"""
 
 
 def free_port() -> int:
