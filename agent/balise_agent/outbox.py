@@ -50,12 +50,16 @@ from balise_agent.outbox_rows import (
     connect,
     note,
     pending_rows,
+    put_gap,
     put_note,
+    put_pending,
     put_stream,
     record_text,
     rows,
     stream_row,
     stream_rows,
+    survey,
+    used_bytes,
 )
 from balise_agent.salvage import read
 
@@ -105,11 +109,11 @@ class Outbox:
         self.stream = token(secrets.token_bytes(16))
         self._off = _int(self.get(f"offset:{boot}"))
         self._next_id, self._unacked, self._first_undated = 1, 0, 1
-        self._next_id = self._survey()[0]
+        self._next_id = survey(self._db)[0]
         with self._transaction():
             self._start_stream()
             self._take_over(asides, damage)
-        self._next_id, self._unacked, self._first_undated = self._survey()
+        self._next_id, self._unacked, self._first_undated = survey(self._db)
         self.seal()
 
     # writing
@@ -236,20 +240,10 @@ class Outbox:
             for row in salvage.rows:
                 self._write(row)
             for pending in salvage.pending:
-                self._insert_row(pending)
+                put_pending(self._db, pending)
             self._note(f"salvaged:{aside.name}", "1")
         if fresh or damage.tail_lost:
             self._gap("damaged_file", {})
-
-    def _survey(self) -> tuple[int, int, int]:
-        """Next id, messages not acked, first id that is not yet dated: one walk at the start, counted from then on."""
-        last = unacked = 0
-        undated: int | None = None
-        for id_, acked, chain in self._db.execute("SELECT id, acked, chain FROM outbox ORDER BY id"):
-            last = id_
-            unacked += acked != ack_mark(id_)
-            undated = id_ if undated is None and chain is None else undated
-        return last + 1, unacked, last + 1 if undated is None else undated
 
     # inside a transaction
 
@@ -274,11 +268,7 @@ class Outbox:
         for record in records:
             self._news.append(self._witness(record))
             row = PendingRow(boot=self.boot, off_ms=self._off, bt_ms=record.bt_ms, record=record_text(record))
-            self._insert_row(replace(row, crc=row.checksum()))
-
-    def _insert_row(self, row: PendingRow) -> None:
-        values = (row.boot, row.off_ms, row.bt_ms, row.record, row.crc)
-        self._db.execute("INSERT INTO pending(boot, off_ms, bt_ms, record, crc) VALUES (?, ?, ?, ?, ?)", values)
+            put_pending(self._db, replace(row, crc=row.checksum()))
 
     def _mark(self, ids: Sequence[int]) -> None:
         marks = [(ack_mark(id_), id_) for id_ in ids]
@@ -378,17 +368,12 @@ class Outbox:
             now = self._off + self._clock.bt_ms()
             ages = [(row, now - row.ts_ms) for row in oldest if row.whole() and row.ts_ms]
             self._drop([row for row, age in ages if age > (GRACE_MS if row.is_acked() else MAX_AGE_MS)], "age_bound")
-        while self._used_bytes() > self._max_bytes:
+        while used_bytes(self._db) > self._max_bytes:
             acked = list(rows(self._db, "acked IS NOT NULL", limit=_PRUNE_ROWS))
             victims = acked or list(rows(self._db, "1", limit=_PRUNE_ROWS))
             if not victims:
                 return
             self._drop(victims, "size_bound")
-
-    def _used_bytes(self) -> int:
-        names = ("page_count", "freelist_count", "page_size")
-        pages, free, size = (int(self._db.execute(f"PRAGMA {name}").fetchone()[0]) for name in names)
-        return (pages - free) * size
 
     def _drop(self, dropped: Sequence[Row], why: str) -> None:
         """Deletes rows; those that the collector is not known to hold become one gap a stream."""
@@ -406,11 +391,7 @@ class Outbox:
         log.warning("gap", extra={"why": why, **fields})
         record = Record(measurement="gap", bt_ms=self._clock.bt_ms(), fields={**fields, "why": why})
         self._insert([self._spaced(record)])
-        values = [fields.get(name) for name in ("stream", "from_seq", "to_seq", "messages")]
-        self._db.execute(
-            "INSERT INTO gaps(stream, from_seq, to_seq, n, reason, ts_ms) VALUES (?, ?, ?, ?, ?, ?)",
-            (*values, why, self._clock.wall_ms()),
-        )
+        put_gap(self._db, why, fields, self._clock.wall_ms())
 
     # time
 

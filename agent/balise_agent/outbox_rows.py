@@ -10,13 +10,13 @@ import json
 import sqlite3
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from balise_agent.catalogue import CATALOGUE, Retention
 from balise_agent.codec import record_json
-from balise_agent.contract import OK, Outcome, Record, chain_start
+from balise_agent.contract import OK, Outcome, Record, Value, chain_start
 from balise_agent.sqlite_file import TEXT, make
 
 SCHEMA = """
@@ -166,6 +166,39 @@ def pending_rows(db: sqlite3.Connection) -> Iterator[PendingRow]:
         "SELECT boot, off_ms, bt_ms, record, crc FROM pending ORDER BY id"
     ):
         yield PendingRow(boot=boot, off_ms=off_ms, bt_ms=bt_ms, record=record, crc=crc)
+
+
+def put_pending(db: sqlite3.Connection, row: PendingRow) -> None:
+    """Appends it."""
+    values = (row.boot, row.off_ms, row.bt_ms, row.record, row.crc)
+    db.execute("INSERT INTO pending(boot, off_ms, bt_ms, record, crc) VALUES (?, ?, ?, ?, ?)", values)
+
+
+def put_gap(db: sqlite3.Connection, why: str, fields: Mapping[str, Value], wall_ms: int) -> None:
+    """Appends what a `gap` record says, for who looks into the file."""
+    values = [fields.get(name) for name in ("stream", "from_seq", "to_seq", "messages")]
+    db.execute(
+        "INSERT INTO gaps(stream, from_seq, to_seq, n, reason, ts_ms) VALUES (?, ?, ?, ?, ?, ?)",
+        (*values, why, wall_ms),
+    )
+
+
+def survey(db: sqlite3.Connection) -> tuple[int, int, int]:
+    """Next id of a message, messages not acked, first id that is not yet dated: one walk over all of them."""
+    last = unacked = 0
+    undated: int | None = None
+    for id_, acked, chain in db.execute("SELECT id, acked, chain FROM outbox ORDER BY id"):
+        last = id_
+        unacked += acked != ack_mark(id_)
+        undated = id_ if undated is None and chain is None else undated
+    return last + 1, unacked, last + 1 if undated is None else undated
+
+
+def used_bytes(db: sqlite3.Connection) -> int:
+    """Of the file's pages, those in use."""
+    names = ("page_count", "freelist_count", "page_size")
+    pages, free, size = (int(db.execute(f"PRAGMA {name}").fetchone()[0]) for name in names)
+    return (pages - free) * size
 
 
 def stream_rows(db: sqlite3.Connection) -> Iterator[StreamRow]:
