@@ -48,7 +48,6 @@ class Session:
     in_flight: int = 0
     acked: int = 0
     rejected: int = 0
-    pubacked: int = 0
     refused: int = 0  # PUBACKs that say no
     last_sent_s: float = 0.0
     _heard: bytes = b""
@@ -188,7 +187,6 @@ def _ping_where_silent(sessions: Iterable[Session], now_s: float) -> None:
 
 def _hear_acks(session: Session, first: int, rest: bytes) -> None:
     if first & 0xF0 == _PUBACK:
-        session.pubacked += 1
         session.refused += len(rest) > 2 and rest[2] >= 0x80
     elif first & 0xF0 == _PUBLISH:
         topic_end = 2 + int.from_bytes(rest[:2])
@@ -207,7 +205,6 @@ def _count(session: Session, said: Mapping[str, Any]) -> None:
 
 def _hear_pubacks(session: Session, first: int, rest: bytes) -> None:
     if first & 0xF0 == _PUBACK:
-        session.pubacked += 1
         session.in_flight -= 1
         session.refused += len(rest) > 2 and rest[2] >= 0x80
 

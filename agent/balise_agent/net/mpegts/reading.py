@@ -98,7 +98,6 @@ class Reading:
         self.random_access: dict[int, Interval] = {}
         self.damaged = 0
         self.truncated = 0
-        self.table_errors = 0
         self.errors: list[Error] = []
         self.bad_seconds: set[int] = set()
         self.missing_pids: set[int] = set()
@@ -193,7 +192,6 @@ class Reading:
 
     def _table(self, index: int, head: Header, packet: bytes, found: Break | bool) -> None:
         if head.scrambling and head.pid in (PAT_PID, *self.tables.pmt_pids()):
-            self.table_errors += 1
             self.note(index, head.pid, "table_scrambled")
         if not head.has_payload or head.scrambling:
             return
@@ -222,7 +220,6 @@ class Reading:
 
     def _on_pat(self, index: int, table: int) -> None:
         if table != PAT:
-            self.table_errors += 1
             self.note(index, PAT_PID, "other_table_on_pat")
         else:
             self._first("pat", index)

@@ -32,7 +32,6 @@ class Receiver:
         self._slot = bytearray(SLOT_BYTES)
         self._drops = 0
         self.foreign = 0  # datagrams of another source than the one that is wanted
-        self.oversized = 0
 
     def drain(self) -> Iterator[Came]:
         """All that waits."""
@@ -51,7 +50,6 @@ class Receiver:
                 self.foreign += 1
                 continue
             if flags & 0x20:  # MSG_TRUNC: no transport stream has such datagrams
-                self.oversized += 1
                 continue
             arrival_ns = time.time_ns() if beside.stamp_ns is None else beside.stamp_ns
             yield Came(bytes(view[:size]), arrival_ns, dropped)
