@@ -138,6 +138,7 @@ class Rung:
     late_ms: int | None = None  # when the first of those was sent that are overdue since then
     late: int = 0
     lost: int = 0
+    sure_ms: int | None = None  # when the latest of the losses was sent that make it silent
     calm: int = 0
     fast_ms: int | None = None  # since when it is asked faster for a miss of its own
     no_route: bool = False  # the probe itself had no way to send the last one
@@ -181,7 +182,7 @@ class Rung:
 
     def forget(self) -> None:
         """Its silence so far counts no more."""
-        self.late_ms, self.late, self.lost, self.no_route = None, 0, 0, False
+        self.late_ms, self.late, self.lost, self.sure_ms, self.no_route = None, 0, 0, None, False
 
 
 class Ladder:
@@ -243,12 +244,17 @@ class Ladder:
         if rung is None or self._is_past(rung, sent_ms):
             return
         rung.lost += 1
+        if rung.lost <= LOST_IN_A_ROW:
+            rung.sure_ms = sent_ms if rung.sure_ms is None else max(sent_ms, rung.sure_ms)
         rung.no_route = no_route
         if self._quiet():
             rung.remember(False)
 
     def refused_by_gateway(self, label: str, took_ms: int) -> None:
-        """The gateway sent an ICMP error: it has no way to that network or host, which once answered."""
+        """The gateway sent an ICMP error: it has no way to that network or host, which once answered.
+
+        ``took_ms`` by the kernel's stamps: a probe that waits for its processor reads it late, which is no word of it.
+        """
         rung = self._rung(label)
         if rung is None or not rung.answered_ever or rung.kind == "gateway":
             return
@@ -302,7 +308,7 @@ class Ladder:
         """What all that came in says of this moment."""
         silent = self._silent()
         since_ms = self._since(silent)
-        evidence = self.evidence(since_ms)
+        evidence = self.evidence(since_ms, min((r.sure_ms for r in silent if r.sure_ms is not None), default=since_ms))
         found = place(evidence)
         if found is not None:
             start_ms = self._start(found, since_ms, now_ms)
@@ -311,19 +317,23 @@ class Ladder:
             return Reading(at_ms=now_ms, state="unsure", since_ms=now_ms if since_ms is None else since_ms)
         return Reading(at_ms=now_ms, state="up", since_ms=min(self._latest_ms, now_ms))
 
-    def evidence(self, since_ms: int | None) -> Evidence:
-        """Each rung's word, of echoes sent since then: an older answer says nothing of a silence that began later."""
+    def evidence(self, since_ms: int | None, sure_ms: int | None) -> Evidence:
+        """Each rung's word, of echoes sent since ``sure_ms``: an older answer says nothing of a later silence.
+
+        Not since ``since_ms``, when it began: all rungs are asked in one moment, and a cut that comes when the kernels
+        have answered and a server has not would read as that server's silence alone. A page is asked too seldom.
+        """
         web = None if since_ms is None else self._any("web", since_ms)
-        outside = self._outside(since_ms)
+        outside = self._outside(sure_ms)
         return Evidence(
             link=self._link(),
-            gateway=self._gateway(since_ms),
+            gateway=self._gateway(sure_ms),
             no_way=True if self._refused_at_once >= 2 and self._refused_at_once > 2 * self._refused_late else None,
-            isp=self._any("isp", since_ms),
-            operator=self._any("operator", since_ms),
-            anycast=self._any("anycast", since_ms),
+            isp=self._any("isp", sure_ms),
+            operator=self._any("operator", sure_ms),
+            anycast=self._any("anycast", sure_ms),
             outside=True if web is True and outside is False else outside,
-            dns=self._any("dns", since_ms),
+            dns=self._any("dns", sure_ms),
             web=web,
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import select
 import socket
 import struct
+import time
 
 import pytest
 from hypothesis import given
@@ -73,17 +74,51 @@ def test_a_stamped_round_trip_is_never_negative_nor_longer_than_the_wait(
 
 def test_an_error_names_the_router_and_what_it_refused() -> None:
     ancillary = [(socket.IPPROTO_IP, datagram.IP_RECVERR, ICMP_HOST_UNREACHABLE)]
-    report = datagram.decode_report(b"quoted", ancillary, DESTINATION)
+    report = datagram.decode_report(b"quoted", ancillary, DESTINATION, wall_ns=8, mono_ns=9)
     assert report == Refusal(
-        family=socket.AF_INET, type=3, code=1, router="192.0.2.2", quoted=b"quoted", destination=DESTINATION
+        family=socket.AF_INET,
+        type=3,
+        code=1,
+        router="192.0.2.2",
+        quoted=b"quoted",
+        destination=DESTINATION,
+        stamp_ns=None,
+        wall_ns=8,
+        mono_ns=9,
     )
     assert datagram.refusal_reason(socket.AF_INET, 3, 1) == "unreachable_host"
+
+
+def test_a_refusal_that_is_read_late_is_dated_by_when_the_kernel_had_it() -> None:
+    ancillary = [
+        (socket.SOL_SOCKET, datagram.SO_TIMESTAMPNS, struct.pack("@ll", *divmod(NOON + 3 * MS, 10**9))),
+        (socket.IPPROTO_IP, datagram.IP_RECVERR, ICMP_HOST_UNREACHABLE),
+    ]
+    late = {"wall_ns": NOON + 900 * MS, "mono_ns": sent().mono_ns + 900 * MS}
+    report = datagram.decode_report(b"quoted", ancillary, DESTINATION, **late)
+    assert isinstance(report, Refusal)
+    assert round_trip_ns(sent(), None, report) == (3 * MS, True)
+
+
+@pytest.mark.parametrize(("family", "host"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
+def test_the_kernel_stamps_refusals_of_both_families(family: socket.AddressFamily, host: str) -> None:
+    with socket.socket(family, socket.SOCK_DGRAM) as closed:
+        closed.bind((host, 0))
+        nobody = closed.getsockname()
+    with datagram.prepare(socket.socket(family, socket.SOCK_DGRAM)) as sock:
+        begun = datagram.send(sock, b"to nobody", nobody)
+        assert select.select([sock], [], [], 30)[0]
+        time.sleep(0.2)  # the reader that is late
+        (refusal,) = (report for report in datagram.reports(sock) if isinstance(report, Refusal))
+    took_ns, stamped = round_trip_ns(begun, None, refusal)
+    assert stamped
+    assert took_ns <= refusal.mono_ns - begun.mono_ns - 200 * MS + datagram.STAMP_TOLERANCE_NS
 
 
 def test_an_error_that_is_cut_short_is_none() -> None:
     for size in range(16):
         ancillary = [(socket.IPPROTO_IP, datagram.IP_RECVERR, ICMP_HOST_UNREACHABLE[:size])]
-        assert datagram.decode_report(b"", ancillary, DESTINATION) is None
+        assert datagram.decode_report(b"", ancillary, DESTINATION, wall_ns=0, mono_ns=0) is None
 
 
 def test_a_stamp_of_departure_is_told_from_an_error() -> None:
@@ -91,7 +126,8 @@ def test_a_stamp_of_departure_is_told_from_an_error() -> None:
         (socket.SOL_SOCKET, datagram.SO_TIMESTAMPING, struct.pack("@6l", 12, 34, 0, 0, 0, 0)),
         (socket.IPPROTO_IP, datagram.IP_RECVERR, bytes.fromhex("2a000000040000000000000001000000")),
     ]
-    assert datagram.decode_report(b"frame", ancillary, ()) == Departure(frame=b"frame", stamp_ns=12_000_000_034)
+    report = datagram.decode_report(b"frame", ancillary, (), wall_ns=0, mono_ns=0)
+    assert report == Departure(frame=b"frame", stamp_ns=12_000_000_034)
 
 
 @given(
@@ -104,7 +140,8 @@ def test_a_stamp_of_departure_is_told_from_an_error() -> None:
 def test_no_message_of_the_error_queue_makes_the_decoder_raise(
     data: bytes, ancillary: list[tuple[int, int, bytes]], address: object
 ) -> None:
-    assert isinstance(datagram.decode_report(data, ancillary, address), Departure | Refusal | None)
+    report = datagram.decode_report(data, ancillary, address, wall_ns=0, mono_ns=0)
+    assert isinstance(report, Departure | Refusal | None)
 
 
 @pytest.mark.parametrize(

@@ -151,6 +151,38 @@ def test_a_gateway_that_refuses_at_once_has_no_route_and_one_that_refuses_late_a
     assert ladder.reading(now_ms).place == found
 
 
+@pytest.mark.parametrize(
+    ("answered_before_the_cut", "silent", "found"),
+    [
+        (("any1", "any2", "isp1", "gw", "dns"), ALL[1:], "access.line"),
+        (("any1",), ALL[1:], "access.line"),
+        (("isp1", "gw"), ALL[1:], "access.line"),
+        (("gw",), ALL, "home.box_or_lan"),
+        (("isp1", "any1", "gw"), ALL, "home.box_or_lan"),
+        (("any1", "any2"), ALL[2:], "operator.core"),
+    ],
+)
+def test_a_cut_between_two_answers_of_one_moment_is_never_blamed_on_the_slower_server(
+    answered_before_the_cut: tuple[str, ...], silent: tuple[str, ...], found: Place
+) -> None:
+    """All rungs are asked in one moment; the cut came when the kernels had answered and the STAMP server had not."""
+    ladder, now_ms = healthy()
+    ladder.late("op", now_ms, now_ms + 1_000)
+    for label in answered_before_the_cut:
+        ladder.answered(label, now_ms)
+    ladder.lost("op", now_ms)
+    seen = []
+    for ms in range(now_ms + SECOND, now_ms + 4 * SECOND, SECOND):
+        for label in ("op", *(label for label in ALL if label != "op")):
+            if label in silent:
+                ladder.late(label, ms, ms + 1_000)
+                ladder.lost(label, ms)
+            else:
+                ladder.answered(label, ms)
+            seen.append(ladder.reading(ms + 1_000).place)
+    assert next(one for one in seen if one not in (None, "unplaced")) == found, seen
+
+
 @pytest.mark.parametrize(("alive", "found"), [(True, "access.line"), (False, "home.box_or_lan"), (None, "unplaced")])
 def test_of_a_gateway_that_answers_no_echo_the_neighbour_table_tells(alive: bool | None, found: Place) -> None:
     ladder = Ladder()

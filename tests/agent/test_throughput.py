@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import pty
 import random
 import re
+import socket
+import socketserver
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given
@@ -200,6 +204,75 @@ def test_a_test_whose_agent_was_killed_ends_and_frees_the_line() -> None:
         stat = Path(f"/proc/{children[0]}/stat")
         while stat.exists() and " Z " not in stat.read_text():
             time.sleep(0.05)
+
+
+# A test that is stopped
+
+
+class Counting(socketserver.BaseRequestHandler):
+    """A target by hand: a lease, an upload that is never whole, and what was asked, in order."""
+
+    asked: ClassVar[list[str]] = []
+
+    def handle(self) -> None:
+        head = b""
+        while b"\r\n\r\n" not in head:
+            part = self.request.recv(4_096)
+            if not part:
+                return
+            head += part
+        path = head.split()[1].decode()
+        self.asked.append(path)
+        if path.startswith("/upload"):
+            with contextlib.suppress(ConnectionResetError):
+                while self.request.recv(1 << 16):
+                    pass
+            self.asked.append("upload over")
+            return
+        body = json.dumps({"lease": "l" * 22, "role": "operator", "udp_port": 9}).encode()
+        self.request.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+        if path.startswith("/lease"):
+            with contextlib.suppress(ConnectionResetError):
+                self.request.recv(1)
+
+
+def test_a_test_that_is_cancelled_resets_its_streams_and_then_gives_its_turn_back() -> None:
+    Counting.asked.clear()
+
+    async def cancelled(port: int) -> None:
+        spec = {"kind": "throughput", "only": "up", "shape": "full", "streams": 1}
+        there = {"family": socket.AF_INET, "address": ["127.0.0.1", port], "name": "x"}
+        task = asyncio.create_task(child.run({**spec, "peer": there}, 600))
+        while not any(path.startswith("/upload") for path in Counting.asked):
+            await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Counting) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        asyncio.run(cancelled(server.server_address[1]))
+        server.shutdown()
+        thread.join()
+    assert Counting.asked[-1] == f"/release?lease={'l' * 22}" or Counting.asked[-2:] == [
+        f"/release?lease={'l' * 22}",
+        "upload over",
+    ]
+
+
+def test_a_child_that_heeds_no_signal_is_killed(tmp_path: Path) -> None:
+    said = tmp_path / "ready"
+    code = "import pathlib, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+    code += f"pathlib.Path({str(said)!r}).touch(); time.sleep(600)"
+
+    async def cancelled() -> None:
+        task = asyncio.create_task(child.run(SPEC, 600, (sys.executable, "-c", code)))
+        while not said.exists():
+            await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(cancelled())  # it comes back
 
 
 # The command line

@@ -6,8 +6,12 @@ import asyncio
 import contextlib
 import http.client
 import json
+import os
 import re
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -28,6 +32,7 @@ from balise_agent.net.throughput.shape import MOST_BYTES, MOST_STREAMS, SHAPES, 
 from balise_collector.commands.target import app
 from balise_collector.target import Limits, Ports, Throughput, serve_target
 from balise_collector.target.leases import NIC_SHARE, UNKNOWN_BPS, Busy, Lease, Leases
+from balise_collector.target.throughput import GONE_S
 from balise_collector.target.tokens import Grant, make_token, read_key, read_token
 from tests.waiting import until
 
@@ -190,6 +195,104 @@ def test_a_turn_that_is_not_free_is_429_with_when_to_come_again() -> None:
         assert 1 <= int(headers["Retry-After"]) <= 60
         ask(ports.http, "POST", f"/release?lease={lease}")
         assert ask(ports.http, "POST", "/lease?shape=light")[0] == 200
+
+
+class Held:
+    """A lease and the connection that holds it, on a target whose leases never end by time."""
+
+    def __init__(self, port: int) -> None:
+        self.sock = socket.create_connection(("127.0.0.1", port), timeout=30)
+        self.sock.sendall(b"POST /lease?shape=light&hold=1 HTTP/1.1\r\nHost: x\r\n\r\n")
+        said = b""
+        while not said.endswith(b"}"):
+            said += self.sock.recv(4_096)
+        self.lease = json.loads(said.partition(b"\r\n\r\n")[2])["lease"]
+
+    def end(self, how: str) -> None:
+        """By FIN, by RST as a killed probe's, or by a byte that nobody asked for."""
+        if how == "byte":
+            self.sock.sendall(b"x")
+            while self.sock.recv(1):
+                pass
+        if how == "reset":
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        self.sock.close()
+
+
+@pytest.mark.parametrize("how", ["end", "reset", "byte"])
+def test_the_turn_of_a_probe_whose_connections_are_gone_is_free(how: str) -> None:
+    with serving(Throughput(key=None, monotonic=lambda: 0.0)) as ports:
+        held = Held(ports.http)
+        assert ask(ports.http, "POST", "/lease?shape=light")[0] == 429
+        held.end(how)
+        until(lambda: ask(ports.http, "POST", "/lease?shape=light")[0] == 200)
+
+
+def test_a_turn_is_not_free_while_a_stream_of_it_runs_and_is_after_that() -> None:
+    with serving(Throughput(key=None, monotonic=lambda: 0.0)) as ports:
+        held = Held(ports.http)
+        with socket.create_connection(("127.0.0.1", ports.http), timeout=30) as stream:
+            head = f"GET /garbage?bytes={MOST_BYTES}&lease={held.lease} HTTP/1.1\r\nHost: x\r\n\r\n"
+            stream.sendall(head.encode())
+            assert stream.recv(15) == b"HTTP/1.1 200 OK"
+            held.end("reset")
+            for _ in range(8):  # each as long as the target takes to see that a connection is gone
+                assert stream.recv(1 << 16)
+                time.sleep(GONE_S)
+                assert ask(ports.http, "POST", "/lease?shape=light")[0] == 429
+        until(lambda: ask(ports.http, "POST", "/lease?shape=light")[0] == 200)
+        assert ask(ports.http, "GET", f"/garbage?bytes=1&lease={held.lease}")[0] == 403
+
+
+def test_a_connection_that_held_a_turn_is_closed_when_that_is_given_back() -> None:
+    with serving(Throughput(key=None, monotonic=lambda: 0.0)) as ports:
+        held = Held(ports.http)
+        ask(ports.http, "POST", f"/release?lease={held.lease}")
+        assert held.sock.recv(1) == b""
+        held.end("end")
+
+
+def test_a_turn_that_nobody_holds_ends_by_time_alone() -> None:
+    throughput = Throughput(key=None, monotonic=lambda: 0.0)
+    with serving(throughput) as ports:
+        told(ports.http, "POST", "/lease?shape=light")  # each request here has a connection of its own
+        assert ask(ports.http, "POST", "/lease?shape=light&hold=1")[0] == 429
+        assert len(throughput.leases.running) == 1
+
+
+AGENT = [sys.executable, "-m", "balise_agent.cli", "once", "throughput", "--shape", "full", "--target"]
+CHILD = [sys.executable, "-m", "balise_agent.net.throughput"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_once_that_is_ended_in_the_middle_of_a_test_gives_its_turn_back(number: signal.Signals) -> None:
+    throughput = Throughput(key=None, monotonic=lambda: 0.0)
+    with serving(throughput) as ports:
+        agent = subprocess.Popen(
+            [*AGENT, f"http://127.0.0.1:{ports.http}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        until(lambda: throughput.running >= 4)
+        agent.send_signal(number)
+        agent.wait()
+        until(lambda: throughput.running == 0 and throughput.leases.running == {})
+        assert ask(ports.http, "POST", "/lease?shape=light")[0] == 200
+
+
+@pytest.mark.parametrize("kind", ["throughput", "loaded"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_test_that_is_stopped_or_killed_frees_its_line_and_its_turn(kind: str, number: signal.Signals) -> None:
+    throughput = Throughput(key=None, monotonic=lambda: 0.0)
+    with serving(throughput) as ports:
+        there = {"family": socket.AF_INET, "address": ("127.0.0.1", ports.http), "name": "x"}
+        spec = {"kind": kind, "peer": there, "parent": os.getpid(), "only": "up"}
+        with subprocess.Popen(CHILD, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as test:
+            assert test.stdin is not None
+            test.stdin.write(json.dumps(spec).encode() + b"\n")
+            test.stdin.flush()
+            until(lambda: throughput.running >= 4)
+            test.send_signal(number)
+        assert test.returncode in (128 + number, -number)
+        until(lambda: throughput.running == 0 and throughput.leases.running == {})
 
 
 def test_librespeeds_paths_answer_as_its_own_server(port: int) -> None:

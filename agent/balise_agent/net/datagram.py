@@ -72,7 +72,10 @@ class Departure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """An ICMP error: the datagram that it quotes, perhaps cut, where that went, and the router that sent it."""
+    """An ICMP error: the datagram that it quotes, perhaps cut, where that went, the router that sent it, its times.
+
+    ``stamp_ns``, ``wall_ns`` and ``mono_ns`` are as an `Arrival` has them.
+    """
 
     family: int
     type: int
@@ -80,6 +83,9 @@ class Refusal:
     router: str | None
     quoted: bytes
     destination: tuple[str, int]
+    stamp_ns: int | None
+    wall_ns: int
+    mono_ns: int
 
 
 def prepare(sock: socket.socket) -> socket.socket:
@@ -138,14 +144,16 @@ def reports(sock: socket.socket) -> list[Departure | Refusal]:
             data, ancillary, _flags, address = sock.recvmsg(_MAX_BYTES, _ANCILLARY_BYTES, MSG_ERRQUEUE)
         except OSError:  # empty: EAGAIN
             break
-        report = decode_report(data, ancillary, address)
+        report = decode_report(data, ancillary, address, wall_ns=time.time_ns(), mono_ns=time.monotonic_ns())
         if report is not None:
             found.append(report)
     return found
 
 
-def decode_report(data: bytes, ancillary: Ancillary, address: object) -> Departure | Refusal | None:
-    """One message of the error queue; None where it is neither a stamp nor an ICMP error."""
+def decode_report(
+    data: bytes, ancillary: Ancillary, address: object, *, wall_ns: int, mono_ns: int
+) -> Departure | Refusal | None:
+    """One message of the error queue, read then; None where it is neither a stamp nor an ICMP error."""
     ancillary = list(ancillary)
     payload = next((p for level, kind, p in ancillary if (level, kind) in _ERRORS), b"")
     if len(payload) < _EXTENDED_ERROR.size:
@@ -159,7 +167,15 @@ def decode_report(data: bytes, ancillary: Ancillary, address: object) -> Departu
     family = socket.AF_INET6 if origin == _ORIGIN_ICMP6 else socket.AF_INET
     router = _offender(payload[_EXTENDED_ERROR.size :])
     return Refusal(
-        family=family, type=icmp_type, code=code, router=router, quoted=data, destination=_host_and_port(address)
+        family=family,
+        type=icmp_type,
+        code=code,
+        router=router,
+        quoted=data,
+        destination=_host_and_port(address),
+        stamp_ns=stamp,
+        wall_ns=wall_ns,
+        mono_ns=mono_ns,
     )
 
 
@@ -174,8 +190,8 @@ def stamp_ns(ancillary: Ancillary) -> int | None:
     return None
 
 
-def round_trip_ns(sent: Sent, departed_ns: int | None, arrival: Arrival) -> tuple[int, bool]:
-    """Round trip, and whether the kernel stamped the arrival: then a loop that was late to read costs nothing."""
+def round_trip_ns(sent: Sent, departed_ns: int | None, arrival: Arrival | Refusal) -> tuple[int, bool]:
+    """Round trip, and whether the kernel stamped what came: then a loop that was late to read costs nothing."""
     by_monotonic = arrival.mono_ns - sent.mono_ns
     by_wall = arrival.wall_ns - sent.wall_ns
     stamp = arrival.stamp_ns

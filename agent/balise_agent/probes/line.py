@@ -156,13 +156,24 @@ class Line:
         self._ladder.lost(label, sent_ms)
         self._look()
 
-    def refused(self, label: str, sent_ms: int, reason: str, router: str | None, *, was_late: bool) -> None:
+    def refused(
+        self,
+        label: str,
+        sent_ms: int,
+        reason: str,
+        router: str | None = None,
+        took_ms: int | None = None,
+        *,
+        was_late: bool,
+    ) -> None:
+        """``took_ms``: from its sending to that router's word; None: no router's."""
         now_ms = self._mind_the_gap()
         if not was_late:
             self._ladder.late(label, sent_ms, now_ms)
         self._ladder.lost(label, sent_ms, no_route=reason == "no_route" and router is None)
-        if router is not None and router in self._gateways and reason in ("unreachable_net", "unreachable_host"):
-            self._ladder.refused_by_gateway(label, now_ms - sent_ms)
+        of_gateway = router is not None and router in self._gateways
+        if of_gateway and took_ms is not None and reason in ("unreachable_net", "unreachable_host"):
+            self._ladder.refused_by_gateway(label, took_ms)
         self._look()
         for wake in self.wakes:
             wake.set()
@@ -218,7 +229,7 @@ class Line:
             if await ask():
                 self.answered(label, began_ms)
             else:
-                self.refused(label, began_ms, "", None, was_late=False)
+                self.refused(label, began_ms, "", was_late=False)
             await self._doubt_or(every_s, fast_s, began_ms, label)
 
     async def _doubt_or(self, every_s: float, fast_s: float, began_ms: int | None = None, label: str = "") -> None:

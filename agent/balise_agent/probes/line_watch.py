@@ -41,12 +41,12 @@ class Watch:
         if self._is_steady:
             self._line.hint.answered(self._sent_ms, rtt_us)
 
-    def refused(self, reason: str, router: str | None = None) -> None:
-        """A router said so, or the probe could not send it."""
+    def refused(self, reason: str, router: str | None = None, took_ms: int | None = None) -> None:
+        """A router said so, ``took_ms`` after it was sent, or the probe could not send it."""
         if self._state in ("open", "late"):
             was, self._state = self._state, "lost"
             self._timer.cancel()
-            self._line.refused(self._label, self._sent_ms, reason, router, was_late=was == "late")
+            self._line.refused(self._label, self._sent_ms, reason, router, took_ms, was_late=was == "late")
 
     def drop(self) -> None:
         """Nobody waits for it any more."""

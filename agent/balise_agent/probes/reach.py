@@ -176,10 +176,12 @@ def _why_none(echoes: list[Echo]) -> str:
     return max(told, key=told.count) if told else "no_answer"
 
 
-def _refuse(echo: Echo, reason: str, router: str | None = None) -> None:
-    echo.refused = reason
-    if echo.watch is not None:
-        echo.watch.refused(reason, router)
+def _refuse(echo: Echo, refusal: Refusal) -> None:
+    """By a router; when it did is the kernel's word, for the loop may read it a second later."""
+    echo.refused = refusal_reason(refusal.family, refusal.type, refusal.code)
+    if echo.watch is not None and echo.sent is not None:
+        took_ns, _stamped = round_trip_ns(echo.sent, echo.departed_ns, refusal)
+        echo.watch.refused(echo.refused, refusal.router, took_ns // 1_000_000)
 
 
 def _with_hop(settings: ReachSettings, line: Line) -> tuple[ReachTarget, ...]:
@@ -319,7 +321,9 @@ class Window:
         try:
             echo.sent = send(sock, data, rung.address.at(port))
         except OSError as exc:
-            _refuse(echo, send_reason(exc))
+            echo.refused = send_reason(exc)
+            if echo.watch is not None:
+                echo.watch.refused(echo.refused)
             return
         self._read_reports(
             sock, family, rung.target.method
@@ -346,7 +350,7 @@ class Window:
             else:
                 echo = self._refused(family, method, report)
                 if echo is not None and echo.open:
-                    _refuse(echo, refusal_reason(report.family, report.type, report.code), report.router)
+                    _refuse(echo, report)
 
     def _asked(self, family: int, method: str, arrival: Arrival) -> Echo | None:
         """The echo that this answers; None where it answers none of this window."""

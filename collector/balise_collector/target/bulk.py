@@ -117,6 +117,11 @@ class Streams:
         counted = count(() if self._receiver is None else tuple(self._receiver.readings))
         return Report(samples=counted.samples, counter=counted.counter, gap_ratio=counted.gap_ratio, server_share=share)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether a stream still runs."""
+        return bool(self._bodies) or (self._sender is not None and self._sender.open > 0)
+
     def stop(self) -> None:
         """Resets what runs; its threads end within some ms."""
         self._stopping = True

@@ -28,6 +28,7 @@ from balise_collector.target.tokens import ALLOWS, Grant, read_token
 ROLES = ("operator", "offnet")
 MOST_BULK = 256  # streams at once: of 64 tests, 4 each
 STREAM_MORE_S = 3.0
+GONE_S = 0.25  # how often a lease's connection is looked at, and how long after its end its streams have for theirs
 CHUNK_BYTES = 1 << 20  # of LibreSpeed's ckSize
 DEFAULT_CHUNKS, MOST_CHUNKS = 4, 1_024  # as its own server has them
 
@@ -54,11 +55,12 @@ _OPEN = Grant(segment="open", shape="full", expires_s=0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """An answer: the status line's end, headers and body."""
+    """An answer: the status line's end, headers and body. ``holds``: the lease that lives as this connection does."""
 
     status: bytes
     body: bytes = b""
     headers: bytes = b""
+    holds: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +140,26 @@ class Throughput:
             if not over.is_set():
                 stream.streams.stop()
 
+    async def hold(self, lease_id: str, sock: socket.socket) -> None:
+        """Until that connection or its lease ends; a lease whose connection has ended is over when its streams are.
+
+        A connection that a box on the way forgot ends no test that still runs.
+        """
+        while self._runs(lease_id) and not await _is_over(sock):
+            pass
+        await asyncio.sleep(GONE_S)
+        while self._runs(lease_id) and self._is_streaming(lease_id):  # noqa: ASYNC110 - streams end in threads
+            await asyncio.sleep(GONE_S)
+        self.leases.release(lease_id)
+        self._forget()
+
+    def _runs(self, lease_id: str) -> bool:
+        return self.leases.find(lease_id, self.monotonic()) is not None
+
+    def _is_streaming(self, lease_id: str) -> bool:
+        streams = self._streams.get(lease_id)
+        return streams is not None and streams.is_open
+
     def close(self) -> None:
         """Ends what runs."""
         for streams in self._streams.values():
@@ -159,7 +181,8 @@ class Throughput:
         self._forget()
         if isinstance(given, Busy):
             return _refused(b"429 Too Many Requests", given.why, b"Retry-After: %d\r\n" % given.retry_s)
-        return _json({"lease": given.id, "role": self.role, "udp_port": self.udp_port})
+        told = _json({"lease": given.id, "role": self.role, "udp_port": self.udp_port})
+        return replace(told, holds=given.id if asked.get("hold") == "1" else "")
 
     def _mini(self, method: bytes, path: bytes, length: int) -> Told | Stream:
         """speedtest-cli's paths, under a lease for it."""
@@ -231,6 +254,18 @@ class Throughput:
             self._streams.pop(lease_id).stop()
         for key in [key for key in self._taken if key[0] not in self.leases.running]:
             del self._taken[key]
+
+
+async def _is_over(sock: socket.socket) -> bool:
+    """Whether a connection on which nothing is to come has ended within `GONE_S`; bytes end it too."""
+    try:
+        async with asyncio.timeout(GONE_S):
+            await asyncio.get_running_loop().sock_recv(sock, 1)
+    except TimeoutError:
+        return False
+    except OSError:  # reset: its process was killed
+        return True
+    return True
 
 
 def _json(told: Mapping[str, object]) -> Told:

@@ -13,7 +13,7 @@ import errno
 import hashlib
 import socket
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from balise_collector.target.requests import Request, parse
 from balise_collector.target.throughput import Stream, Throughput
@@ -40,10 +40,11 @@ _UNREAD_PARTS = 64  # of 8 kB, then a reset is what it gets
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """One HTTP answer; ``close``: nothing more is read on this connection."""
+    """One HTTP answer; ``close``: nothing more is read on this connection; ``holds``: that lease lives as it does."""
 
     data: bytes
     close: bool
+    holds: str = ""
 
 
 def answer_request(head: bytes) -> Answer:
@@ -122,6 +123,9 @@ async def _serve_plain(sock: socket.socket, limits: Limits, throughput: Throughp
             if throughput is not None and isinstance(answer, Stream):
                 await throughput.run(answer, socket.socket(fileno=sock.detach()), len(buffer))
                 return
+            if throughput is not None and isinstance(answer, Answer) and answer.holds:
+                await throughput.hold(answer.holds, sock)
+                return
             if not isinstance(answer, Answer) or answer.close:
                 break
         await _end(sock, limits)
@@ -142,7 +146,8 @@ def _answer_plain(head: bytes, sock: socket.socket, throughput: Throughput | Non
         return told
     # A body that is refused is not read either: the connection cannot go on.
     headers = b"Cache-Control: no-store\r\n" + told.headers
-    return _answer(told.status, headers, told.body, close=request.close or request.length > 0)
+    answer = _answer(told.status, headers, told.body, close=request.close or request.length > 0)
+    return answer if answer.close else replace(answer, holds=told.holds)
 
 
 async def _read_head(sock: socket.socket, buffer: bytearray) -> bytes:

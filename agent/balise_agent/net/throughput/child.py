@@ -3,12 +3,14 @@
 So its memory goes back, and neither the event loop nor the pings are disturbed.
 
 Rule 1: whatever becomes of the child, the test has an outcome; its answer is one line, bounded and in time.
-Rule 2: a run that is cancelled kills the child, whose sockets then reset: the line is free within its queue's length.
+Rule 2: a run that is cancelled stops the child (SIGTERM): a test resets its streams, so the line is free within its
+queue's length, and gives its turn back. One that does not end by that is killed.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import sys
@@ -16,11 +18,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from balise_agent.contract import OK, Outcome, Value, failed, skipped
-from balise_agent.net.throughput.dialogue import ANSWER_S, CONNECT_S
+from balise_agent.net.throughput.dialogue import ANSWER_S, CONNECT_S, GIVE_BACK_S
 from balise_agent.net.throughput.shape import Shape
 
 COMMAND = (sys.executable, "-m", "balise_agent.net.throughput")
 MOST_BYTES = 65_536
+KILL_S = GIVE_BACK_S + 0.5  # a test ends itself by then
 
 Result = tuple[Outcome, dict[str, Value]]
 
@@ -47,7 +50,7 @@ async def run(spec: Mapping[str, Any], timeout_s: float, command: Sequence[str] 
         return failed("child_timeout"), {}
     finally:
         if child.returncode is None:
-            child.kill()
+            await _stop(child)
         await _ended(child)
     if status != 0:
         return failed("child_killed" if status < 0 else "child_failed"), {}
@@ -85,6 +88,20 @@ async def _exchange(child: asyncio.subprocess.Process, spec: bytes) -> bytes:
     except asyncio.LimitOverrunError:
         child.kill()
         return b""
+
+
+async def _stop(child: asyncio.subprocess.Process) -> None:
+    """Told to end; killed where it does not, or where nobody waits for that."""
+    try:
+        with contextlib.suppress(ProcessLookupError):
+            child.terminate()
+        async with asyncio.timeout(KILL_S):
+            await _ended(child)
+    except TimeoutError:
+        pass
+    finally:
+        if child.returncode is None:
+            child.kill()
 
 
 async def _ended(child: asyncio.subprocess.Process) -> int:

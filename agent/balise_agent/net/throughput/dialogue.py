@@ -1,7 +1,8 @@
 """What does a probe say to `balise target`, and what is it told?
 
-HTTP/1.1, one request a connection. ``POST /lease`` asks for the line's turn, ``GET /garbage`` and ``POST /upload`` are
-the streams, ``GET /report`` is what the target counted, ``POST /release`` gives the turn back.
+HTTP/1.1, one request a connection. ``POST /lease`` asks for the line's turn, and its connection stays open as long as
+the test lives; ``GET /garbage`` and ``POST /upload`` are the streams, ``GET /report`` is what the target counted,
+``POST /release`` gives the turn back.
 
 Rule 1: an answer is bounded and total: any bytes are an answer or a `TroubleError` with its reason.
 """
@@ -26,11 +27,14 @@ from balise_agent.net.throughput.window import Reading, Sample
 
 CONNECT_S = 5.0  # SYNs at 0, 1 and 3 s (RFC 6298)
 ANSWER_S = 10.0
+GIVE_BACK_S = 1.0
+"""How long a test that is stopped may take to give its turn back: two round trips over the queue that it has filled."""
 MOST_ANSWER_BYTES = 1 << 20  # a full test's report over 8 streams has 60 kB
 MOST_RETRY_S = 86_400
 LEASE = re.compile(r"[A-Za-z0-9_-]{22}")
 
 _STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})(?: [^\r\n]*)?\r\n")
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,9})[ \t]*\r\n", re.IGNORECASE)
 _RETRY_AFTER = re.compile(rb"\r\nretry-after:[ \t]*([0-9]{1,6})[ \t]*\r\n", re.IGNORECASE)
 _SENDER = ("bytes_sent", "bytes_retrans", "busy_us", "rwnd_limited_us", "rtt_us", "min_rtt_us")
 
@@ -94,10 +98,12 @@ def connect(peer: Peer, cc: str = "") -> socket.socket:
     return sock
 
 
-def request(method: str, path: str, peer: Peer, query: Mapping[str, object], length: int = 0) -> bytes:
-    """The head of a request."""
+def request(
+    method: str, path: str, peer: Peer, query: Mapping[str, object], length: int = 0, *, close: bool = True
+) -> bytes:
+    """The head of a request; ``close``: it is the connection's only one."""
     lines = [f"{method} {path}?{urlencode(query)} HTTP/1.1", f"Host: {peer.name}", "User-Agent: balise"]
-    lines += ["Accept-Encoding: identity", "Connection: close", f"Content-Length: {length}"]
+    lines += ["Accept-Encoding: identity", f"Content-Length: {length}", *(["Connection: close"] if close else [])]
     return ("\r\n".join(lines) + "\r\n\r\n").encode("ascii")
 
 
@@ -121,13 +127,27 @@ def read_head(sock: socket.socket) -> None:
 def ask(peer: Peer, method: str, path: str, query: Mapping[str, object]) -> Mapping[str, Any]:
     """One exchange of a connection of its own; the answer's JSON object."""
     with connect(peer) as sock:
-        try:
-            sock.sendall(request(method, path, peer, query))
-            answer = _read_all(sock)
-        except TimeoutError:
-            raise TroubleError(failed("timeout")) from None
-        except OSError:
-            raise TroubleError(failed("reset")) from None
+        return _told(sock, request(method, path, peer, query))
+
+
+def hold(peer: Peer, query: Mapping[str, object]) -> tuple[Lease, socket.socket]:
+    """The line's turn, and the connection that holds it: when that ends, however it does, the turn is over too."""
+    sock = connect(peer)
+    try:
+        return decode_lease(_told(sock, request("POST", "/lease", peer, {**query, "hold": 1}, close=False))), sock
+    except BaseException:
+        sock.close()
+        raise
+
+
+def _told(sock: socket.socket, asked: bytes) -> Mapping[str, Any]:
+    try:
+        sock.sendall(asked)
+        answer = _read_all(sock)
+    except TimeoutError:
+        raise TroubleError(failed("timeout")) from None
+    except OSError:
+        raise TroubleError(failed("reset")) from None
     head, found, body = answer.partition(b"\r\n\r\n")
     if not found:
         raise TroubleError(failed("bad_http" if head else "closed_early"))
@@ -198,11 +218,18 @@ def _sender_info(numbers: Mapping[str, int]) -> TcpInfo:
 def _read_all(sock: socket.socket) -> bytes:
     answer = bytearray()
     end_s = time.monotonic() + ANSWER_S
-    while part := sock.recv(65_536):
+    while not _is_whole(answer) and (part := sock.recv(65_536)):
         answer += part
         if len(answer) > MOST_ANSWER_BYTES or time.monotonic() > end_s:
             raise TroubleError(failed("too_large" if len(answer) > MOST_ANSWER_BYTES else "timeout"))
     return bytes(answer)
+
+
+def _is_whole(answer: bytearray) -> bool:
+    """As its length says; where it says none, only the connection's end tells."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    length = _LENGTH.search(head + b"\r\n")
+    return length is not None and head != answer and len(body) >= int(length[1])
 
 
 def _check_status(head: bytes) -> None:

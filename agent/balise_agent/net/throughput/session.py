@@ -1,7 +1,7 @@
 """How is one direction of a test run against a target that gave a lease?
 
 Rule 1: what a direction carried is counted where it arrives: down here, up by the target, whose report says so.
-Rule 2: whatever happens, streams are reset and the lease is given back.
+Rule 2: whatever happens, streams are reset and the lease is given back, by its connection's end if by nothing else.
 """
 
 from __future__ import annotations
@@ -67,14 +67,13 @@ def leased(
     """The line's turn, given back at the end. `TroubleError`: it was not given."""
     wanted = {"shape": shape, "token": token, "down_bps": contract[0], "up_bps": contract[1]}
     query = {name: value for name, value in wanted.items() if value}
-    lease = dialogue.decode_lease(dialogue.ask(peer, "POST", "/lease", query))
-    with dialogue.connect(peer) as sock:
-        link = link_of(sock.getsockname()[0])
-    try:
-        yield Session(peer=peer, lease=lease, streams=streams, link=link, say=say)
-    finally:
-        with contextlib.suppress(TroubleError):  # it ends by itself
-            dialogue.ask(peer, "POST", "/release", {"lease": lease.id})
+    lease, held = dialogue.hold(peer, query)
+    with held:
+        try:
+            yield Session(peer=peer, lease=lease, streams=streams, link=link_of(held.getsockname()[0]), say=say)
+        finally:
+            with contextlib.suppress(TroubleError):  # it ends by itself
+                dialogue.ask(peer, "POST", "/release", {"lease": lease.id})
 
 
 def download(session: Session, shape: Shape, cc: str, each: Each = nothing, *, fill: bool = False) -> Flow:
