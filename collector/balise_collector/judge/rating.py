@@ -21,7 +21,7 @@ from balise_collector.judge.log import HomeLog, Rate
 
 FLEET_MS = 3 * 3_600_000  # before and after a test, the others' tests are looked at
 FLEET_SHARE = 0.5
-FLEET_LEAST = 5  # so many other homes' tests, the nearest in time, tell of the target
+FLEET_LEAST = 5  # so many other homes, each by its test that is nearest in time, tell of the target
 EVENING = range(36, 48)  # half hours from 18 h
 
 
@@ -81,7 +81,10 @@ class Rating:
     def _is_ours(self, ts_ms: int, home: str) -> bool:
         """Most of the others were slow then too."""
         others = sorted((abs(at_ms - ts_ms), other, low) for at_ms, other, low in self._near(ts_ms) if other != home)
-        nearest = [low for _, _, low in others[:FLEET_LEAST]]
+        by_home: dict[str, bool] = {}  # one slow neighbour that was tested again and again is one
+        for _, other, low in others:
+            by_home.setdefault(other, low)
+        nearest = list(by_home.values())[:FLEET_LEAST]
         return len(nearest) == FLEET_LEAST and sum(nearest) >= FLEET_SHARE * FLEET_LEAST
 
     def _spells(self, log: HomeLog) -> list[Slow]:
