@@ -17,6 +17,7 @@ Account = Literal["line", "box", "core", "power", "delivery", "quiet", ""]
 
 BOOT_SLACK_MS = 300_000
 SHORT_OUTAGE_MS = 30_000
+MARK_TO_CUT_MS = 90_000  # a mark is kept in the minute half a minute before it; in the minute after it the cut came
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +83,29 @@ def of_outage(log: HomeLog, outage: Stretch) -> Item | None:
         lost_ms=None,
         account=account_of(outage.place),
         hidden=outage.hidden,
+    )
+
+
+def of_start(log: HomeLog, started_ms: int, settings: Settings) -> Item | None:
+    """Its machine started anew within a silence through which its probe measured before: it had no power between the
+    last mark and this start, whatever held its messages up. None: it was no such start, or so soon that it only
+    restarted."""
+    silence = log.silence_at(started_ms)
+    if silence is None or _matching(log, silence) is not None:
+        return None
+    before = started_ms // c.MINUTE_MS - 1
+    last = log.cells.last(c.LINE_UP | c.LINE_DOWN, before, before - silence.lost_ms // c.MINUTE_MS)
+    start_ms = last * c.MINUTE_MS + MARK_TO_CUT_MS
+    if last < 0 or started_ms - start_ms < settings.short_s * 1_000:
+        return None
+    return Item(
+        start_ms=start_ms,
+        home=log.id,
+        end_ms=started_ms,
+        known_ms=max(started_ms, silence.back_ms or 0),
+        exact=True,
+        lost_ms=None,
+        account="power",
     )
 
 

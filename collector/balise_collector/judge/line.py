@@ -17,7 +17,7 @@ from balise_collector.judge import cells as c
 from balise_collector.judge.causes import BY_ACCOUNT, Cause, cause_of, home_cause
 from balise_collector.judge.ground import Ground
 from balise_collector.judge.incidents import Confidence, Incident, Kind, Spell, reused, until
-from balise_collector.judge.items import Item, of_outage, of_silence
+from balise_collector.judge.items import Item, of_outage, of_silence, of_start
 from balise_collector.judge.ladder import RANK, rung
 from balise_collector.judge.log import HomeLog
 from balise_collector.judge.marks import NEVER, Marks
@@ -85,7 +85,7 @@ class Cuts:
         self.again_ms: int | None = None  # by then the broker has missed everybody
 
     def began(self, ts_ms: int, home: str) -> None:
-        """A session was lost, or an outage began."""
+        """A session was lost, an outage began, or a machine started anew."""
         entry = (ts_ms, home)
         at = bisect_left(self._dates, entry)
         if at == len(self._dates) or self._dates[at] != entry:
@@ -125,7 +125,7 @@ class Cuts:
         self._own = reused(self._own, [*others, *own_incidents(self._ground, items, now_ms)])
 
     def _homes(self, from_ms: int) -> set[str]:
-        """Those whose session was lost, or whose outage began, at that date or soon before."""
+        """Those of which something began at that date or soon before."""
         return {home for _, home in self._dates[bisect_left(self._dates, (from_ms - BEFORE_MS, "")) :]}
 
     def _items(self, homes: Collection[str], from_ms: int, now_ms: int) -> list[Item]:
@@ -135,6 +135,7 @@ class Cuts:
             log = ground.logs[home]
             items = [of_silence(log, s, now_ms, ground.settings) for s in log.silences(from_ms - BEFORE_MS)]
             items += [of_outage(log, o) for o in log.stretches if o.start_ms >= from_ms]
+            items += [of_start(log, at_ms, ground.settings) for at_ms in log.boots if at_ms >= from_ms]
             for item in items:
                 if item is not None and from_ms <= item.start_ms <= now_ms:
                     found[item.start_ms, home] = item

@@ -65,9 +65,9 @@ class Marks:
     """What changed since it was last looked at.
 
     ``line_ms``: from which date on cuts are judged again; ``lost``, ``began``: dates at which sessions were lost, or
-    cuts began; ``told``: homes that told of an outage; ``outages``: homes whose outages are others from a date on;
-    ``runs``: by symptom and home, the first minute of a bad or good sample; ``lossy``: ten minutes of a home in
-    which something was bad; ``rated``: by home; ``channels``: with the first day that changed.
+    cuts or machines began; ``told``: homes that told of an outage; ``outages``: homes whose outages are others from a
+    date on; ``runs``: by symptom and home, the first minute of a bad or good sample; ``lossy``: ten minutes of a home
+    in which something was bad; ``rated``: by home; ``channels``: with the first day that changed.
     """
 
     settings: Settings
@@ -102,6 +102,7 @@ class Marks:
         """All that a home's log holds is to be concluded from again."""
         self.lost += [(ts_ms, log.id) for ts_ms, online in log.sessions if not online]
         self.began += [(s.start_ms, log.id) for s in log.stretches if s.place in CUT_CLASSES]
+        self.began += [(ts_ms, log.id) for ts_ms in log.boots]
         if log.outages:
             self.told.add(log.id)
             self.outages[log.id] = 0
@@ -124,6 +125,7 @@ class Marks:
 
     def boot(self, log: HomeLog, ts_ms: int) -> None:
         """A machine started: the silence around it, or just before, has a cause."""
+        self.began.append((ts_ms, log.id))
         for near_ms in (ts_ms, ts_ms - BOOT_SLACK_MS, ts_ms + BOOT_SLACK_MS):
             silence = log.silence_at(near_ms)
             if silence is not None:

@@ -251,3 +251,21 @@ def test_a_power_cut_is_one_though_sessions_come_back_long_after_the_power() -> 
     assert (incident.element, incident.cause) == (("building", "B1"), "power")
     assert incident.until_ms is not None
     assert abs(incident.until_ms - on_ms) < MINUTE
+
+
+def test_power_that_goes_while_everybodys_messages_are_held_up_is_seen_once_they_come() -> None:
+    homes, off_ms, on_ms, back_ms = HOMES[6:18], CUT + 40 * MINUTE, CUT + 80 * MINUTE, CUT + 2 * HOUR
+    held = [r for r in cut(HOMES, CUT, back_ms, "") if r.measurement == "presence"]
+    others = life([h for h in HOMES if h not in homes], T0, back_ms + 10 * MINUTE)
+    theirs = life(homes, T0, off_ms) + life(homes, on_ms, back_ms + 10 * MINUTE)
+    starts = [row(home, "host", on_ms + MINUTE, uptime_s=60) for home in homes]
+    judge = judged(held, others, theirs, starts, until_ms=back_ms + HOUR)
+    late, power = judge.incidents()
+    assert (late.kind, late.cause) == ("platform", "delivery")
+    assert (power.element, power.cause, power.part) == (("building", "B1"), "power", False)
+    assert abs(power.since_ms - off_ms) < MINUTE
+    assert power.until_ms is not None
+    assert abs(power.until_ms - on_ms) < MINUTE
+    (down,) = [s for s in judge.timeline(homes[0], "internet", T0, back_ms + HOUR) if s.state == 2]
+    assert (abs(down.start_ms - off_ms) <= 2 * MINUTE, down.end_ms) == (True, on_ms)
+    assert {s.state for s in judge.timeline(HOMES[0], "internet", CUT, back_ms)} == {0}
