@@ -1,14 +1,9 @@
 """Which bytes make the decoders of the telephone and of playlists raise? A coverage-guided run, `make fuzz`.
 
-SIP, SDP, RTP, RTCP, DNS's SRV and NAPTR, M3U8, and operators' channel lists. As `fuzz_tv`: the first exception ends it.
+SIP, SDP, RTP, RTCP, DNS's SRV and NAPTR, M3U8, and operators' channel lists.
 """
 
 from __future__ import annotations
-
-import sys
-import tempfile
-from collections.abc import Callable
-from pathlib import Path
 
 import atheris
 
@@ -17,7 +12,7 @@ with atheris.instrument_imports(include=["balise_agent.net", "balise_agent.chann
     from balise_agent.net import m3u8, rtp
     from tests.agent import test_voice_fuzz
 
-_MOST_BYTES = 4_096
+from tests.fuzzing import Decoders, fuzz
 
 PLAYLIST = (
     b"#EXTM3U\n#EXT-X-VERSION:4\n#EXT-X-TARGETDURATION:2\n#EXT-X-MEDIA-SEQUENCE:9\n"
@@ -42,31 +37,12 @@ def bear_list(data: bytes) -> None:
         assert (again, wrong) == (found, ())
 
 
-ENTRIES: dict[str, tuple[Callable[[bytes], object], tuple[bytes, ...]]] = {
+DECODERS: Decoders = {
     **test_voice_fuzz.ENTRIES,
     "rtp": (rtp.decode, (b"\x80\x08\0\1" + bytes(8) + bytes(160), b"\xb1\x21" + bytes(40))),
     "playlist": (bear_playlist, (PLAYLIST, MASTER)),
     "list": (bear_list, (M3U, TOML)),
 }
-_BEAR = [bear for bear, _ in ENTRIES.values()]
-
-
-def one(data: bytes) -> None:
-    """The first byte chooses the decoder."""
-    if data:
-        _BEAR[data[0] % len(_BEAR)](data[1:])
-
-
-def main() -> None:
-    """`python -m tests.fuzz_texts [-runs=N]`."""
-    with tempfile.TemporaryDirectory() as folder:
-        for kind, (name, (_, seeds)) in enumerate(ENTRIES.items()):
-            for number, seed in enumerate(seeds):
-                (Path(folder) / f"{name}{number}").write_bytes(bytes([kind]) + seed)
-        limits = [f"-max_len={_MOST_BYTES}", "-rss_limit_mb=512", "-timeout=10"]
-        atheris.Setup([sys.argv[0], *limits, *sys.argv[1:], folder], one)
-        atheris.Fuzz()
-
 
 if __name__ == "__main__":
-    main()
+    fuzz(DECODERS)

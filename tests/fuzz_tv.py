@@ -1,14 +1,9 @@
 """Which bytes make the decoders of television raise? A coverage-guided run, `make fuzz`.
 
-libFuzzer by way of atheris; the decoders' branches steer it. It begins at streams that are valid. The first exception
-ends it and names the file that holds the bytes.
+Transport streams from a file and in datagrams, sections of tables, RTP.
 """
 
 from __future__ import annotations
-
-import sys
-import tempfile
-from pathlib import Path
 
 import atheris
 
@@ -18,21 +13,7 @@ with atheris.instrument_imports(include=["balise_agent.net"]):
     from balise_agent.net.mpegts.psi import Assembler, Tables
 
 from tests.agent.mpegts.streams import datagrams, harmed, over_rtp, pat, pmt, stream
-
-_MOST_BYTES = 4_096
-
-
-def one(data: bytes) -> None:
-    """The first byte chooses the decoder."""
-    kind, rest = data[:1], data[1:]
-    if kind < b"\x40":
-        of_file(rest)
-    elif kind < b"\x80":
-        live(rest)
-    elif kind < b"\xc0":
-        sections(rest)
-    else:
-        rtp.decode(rest)
+from tests.fuzzing import Decoders, fuzz
 
 
 def of_file(data: bytes) -> None:
@@ -65,25 +46,17 @@ def sections(data: bytes) -> None:
     tables.take(0x11, data)
 
 
-def seeds(folder: Path) -> None:
-    """What a fuzzer begins at."""
+def _decoders() -> Decoders:
     packets = harmed(stream(20), 1)
     parts = datagrams(packets[:14])
     framed = [len(part).to_bytes(2) + b"\x00\x07" + part for part in (*parts, *over_rtp(parts))]
-    (folder / "file").write_bytes(b"\x00" + b"".join(packets))
-    (folder / "live").write_bytes(b"\x40" + b"".join(framed))
-    (folder / "sections").write_bytes(b"\x80\x00" + pat() + pmt())
-    (folder / "rtp").write_bytes(b"\xc0" + over_rtp(parts)[0])
-
-
-def main() -> None:
-    """`python -m tests.fuzz_tv [-runs=N]`."""
-    with tempfile.TemporaryDirectory() as folder:
-        seeds(Path(folder))
-        limits = [f"-max_len={_MOST_BYTES}", "-rss_limit_mb=512", "-timeout=10"]
-        atheris.Setup([sys.argv[0], *limits, *sys.argv[1:], folder], one)
-        atheris.Fuzz()
+    return {
+        "file": (of_file, (b"".join(packets),)),
+        "live": (live, (b"".join(framed),)),
+        "sections": (sections, (b"\x00" + pat() + pmt(),)),
+        "rtp": (rtp.decode, (over_rtp(parts)[0],)),
+    }
 
 
 if __name__ == "__main__":
-    main()
+    fuzz(_decoders())
