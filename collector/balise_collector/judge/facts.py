@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from balise_collector.judge import cells as c
+from balise_collector.judge import clock
 from balise_collector.judge.cells import MINUTE_MS
 from balise_collector.judge.incidents import SERVICES as HIT
 from balise_collector.judge.incidents import Incident, Spell
@@ -165,7 +166,7 @@ def now(log: HomeLog, service: Service, now_ms: int, parts: Sequence[Part], sett
         state, why = (state, why) if seen is None else (seen, "measured")
     span = [Span(now_ms, now_ms + 1, state, why)]
     if service == "probe":
-        return _impaired_now(log, now_ms) if state == OK and log.impaired else (state, why)
+        return _impaired_now(log, now_ms, state, why) if log.impaired else (state, why)
     for spell, incident in parts:
         if service in HIT[incident.kind] and incident.opened_ms <= now_ms:
             there = (
@@ -237,13 +238,16 @@ def _until_silent(log: HomeLog, start_ms: int, end_ms: int) -> int:
 IMPAIRED = (
     ("cable", c.LINK_BAD, c.LINK_OK, LINK_TTL_MIN),
     ("wifi", c.RADIO_BAD, c.RADIO_OK, LINK_TTL_MIN),
-    ("clock", c.CLOCK_BAD, 0, 5),
 )
-"""What a probe that works may still suffer from."""
+"""What a probe that works may still suffer from, beside a wrong clock."""
 
 
-def _impaired_now(log: HomeLog, now_ms: int) -> tuple[int, str]:
+def _impaired_now(log: HomeLog, now_ms: int, state: int, why: str) -> tuple[int, str]:
     minute = now_ms // MINUTE_MS
+    if clock.is_wrong(log, now_ms):
+        return DEGRADED, "clock"
+    if state != OK:
+        return state, why
     for why, bad, ok, ttl in IMPAIRED:
         last = log.cells.last(bad | ok, minute, ttl)
         if last >= 0 and log.cells.at(last) & bad:
@@ -252,7 +256,7 @@ def _impaired_now(log: HomeLog, now_ms: int) -> tuple[int, str]:
 
 
 def _impaired(log: HomeLog, spans: list[Span], from_ms: int, to_ms: int) -> list[Span]:
-    """A probe that works, on a cable or a radio that does not do."""
+    """A probe that works, on a cable or a radio that does not do, or with a clock that puts its records elsewhere."""
     first, last = from_ms // MINUTE_MS - LINK_TTL_MIN, to_ms // MINUTE_MS
     for why, bad, ok, ttl in IMPAIRED:
         samples = list(log.cells.seen(bad | ok, first, last))
@@ -263,6 +267,8 @@ def _impaired(log: HomeLog, spans: list[Span], from_ms: int, to_ms: int) -> list
                     end = min(end, samples[number + 1][0])
                 span = Span(minute * MINUTE_MS, end * MINUTE_MS, DEGRADED, why)
                 spans = over(spans, span, frozenset({OK}))
+    for start_ms, end_ms in clock.spells(log):
+        spans = over(spans, Span(start_ms, end_ms, DEGRADED, "clock"), frozenset({OK, UNKNOWN}))
     return spans
 
 

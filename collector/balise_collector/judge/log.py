@@ -36,8 +36,9 @@ class Silence(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class HomeLog:
-    """A home's memory. ``boots``: when its probe's machine started, to 10 s; ``bad_tv``: (date, channel); ``broken``:
-    minutes' marks that say where the line broke then, (date, class)."""
+    """A home's memory. ``boots``: when its probe's machine started, to 10 s; ``clocks``: by when a clock that was wrong
+    says that it did, the first and the last record that say so; ``bad_tv``: (date, channel); ``broken``: minutes' marks
+    that say where the line broke then, (date, class)."""
 
     id: str
     site: HomeSite
@@ -46,6 +47,7 @@ class HomeLog:
     outages: dict[str, Outage] = field(default_factory=dict)
     broken: list[tuple[int, str]] = field(default_factory=list)
     boots: list[int] = field(default_factory=list)
+    clocks: dict[int, tuple[int, int]] = field(default_factory=dict)
     bad_tv: list[tuple[int, str]] = field(default_factory=list)
     rates: list[Rate] = field(default_factory=list)
     last_tv: int = -1  # minute of its last good sample
@@ -123,6 +125,12 @@ class HomeLog:
         self.boots.insert(at, rounded)
         return True
 
+    def misdated(self, ts_ms: int, started_ms: int) -> None:
+        """A clock that is wrong gave a record this date, and its machine's start that one."""
+        rounded = round(started_ms / 10_000) * 10_000
+        first_ms, last_ms = self.clocks.get(rounded, (ts_ms, ts_ms))
+        self.clocks[rounded] = (min(first_ms, ts_ms), max(last_ms, ts_ms))
+
     def booted_within(self, from_ms: int, to_ms: int) -> bool:
         at = bisect_left(self.boots, from_ms)
         return at < len(self.boots) and self.boots[at] <= to_ms
@@ -145,6 +153,7 @@ class HomeLog:
             "outages": self.outages,
             "broken": self.broken,
             "boots": self.boots,
+            "clocks": self.clocks,
             "bad_tv": self.bad_tv,
             "rates": self.rates,
             "last": [self.last_tv, self.last_telephone, self.last_outage_ms, self.impaired, self.on_wifi],
@@ -162,6 +171,7 @@ class HomeLog:
         self.outages = {id_: Outage(*values) for id_, values in told["outages"].items()}
         self.broken = [(int(ts), str(place)) for ts, place in told["broken"]]
         self.boots = list(told["boots"])
+        self.clocks = {int(started): (first, last) for started, (first, last) in told["clocks"].items()}
         self.bad_tv = [(int(ts), str(channel)) for ts, channel in told["bad_tv"]]
         self.rates = [Rate(*values) for values in told["rates"]]
         self.last_tv, self.last_telephone, self.last_outage_ms, self.impaired, self.on_wifi = told["last"]
@@ -172,7 +182,8 @@ class HomeLog:
         self.cells.drop_before(before_ms // (DAY_MIN * MINUTE_MS))
         self.sessions = self.sessions[max(0, bisect_left(self.sessions, (before_ms, False)) - 1) :]
         self.outages = {id_: o for id_, o in self.outages.items() if (o.end_ms or o.told_ms) >= before_ms}
-        self.boots = self.boots[bisect_left(self.boots, before_ms) :]
+        self.boots = self.boots[max(0, bisect_left(self.boots, before_ms) - 1) :]  # it may still run since the last
+        self.clocks = {started: dates for started, dates in self.clocks.items() if dates[1] >= before_ms}
         self.bad_tv = self.bad_tv[bisect_left(self.bad_tv, (before_ms, "")) :]
         self.rates = [rate for rate in self.rates if rate.ts_ms >= before_ms]
         oldest_ms = min((before_ms, *(o.start_ms for o in self.outages.values())))

@@ -15,6 +15,7 @@ from balise_collector.judge.ladder import Outage
 from balise_collector.judge.log import HomeLog, Rate
 from balise_collector.judge.marks import Marks
 from balise_collector.judge.rows import Row
+from balise_collector.judge.settings import Settings
 
 HALF_WINDOW_MS = 30_000  # a window of a minute is of the minute that its middle is in
 _AUTH = frozenset({"auth", "user"})
@@ -94,10 +95,13 @@ def _host(log: HomeLog, row: Row, marks: Marks) -> None:
     wrong = row.fields.get("clock_ok") is False
     log.cells.see(row.ts_ms, c.ALIVE | c.CLOCK_BAD if wrong else c.ALIVE)
     log.impaired |= wrong
-    if uptime is not None and uptime < 86_400:  # type: ignore[operator]
-        started_ms = row.ts_ms - int(uptime) * 1_000
-        if log.boot(started_ms):
-            marks.boot(log, started_ms)
+    if uptime is None:
+        return
+    started_ms = row.ts_ms - int(uptime) * 1_000
+    if wrong:
+        log.misdated(row.ts_ms, started_ms)
+    elif log.boot(started_ms):
+        marks.boot(log, started_ms)
 
 
 def _dns(log: HomeLog, row: Row, _marks: Marks) -> None:
@@ -116,11 +120,17 @@ def _wifi(log: HomeLog, row: Row, marks: Marks) -> None:
     rssi = row.fields.get("rssi_dbm")
     marks.radio(log)
     if rssi is not None:
-        weak = rssi < marks.settings.weak_dbm  # type: ignore[operator]
+        weak = rssi < marks.settings.weak_dbm or _gives_up(row, marks.settings)  # type: ignore[operator]
         log.cells.see(row.ts_ms, c.RADIO_BAD if weak else c.RADIO_OK)
         if weak:
             log.impaired = True
             marks.explained(log, row.ts_ms)
+
+
+def _gives_up(row: Row, settings: Settings) -> bool:
+    """The radio could not send so many frames, however often it tried: strong or not, it loses."""
+    sent, failed = row.fields.get("tx_packets", 0), row.fields.get("tx_failed", 0)
+    return sent >= settings.radio_frames and failed >= settings.radio_failed * sent  # type: ignore[operator]
 
 
 def is_bad_channel(row: Row, tv_es_ratio: float) -> bool | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-VERSION = 2
+VERSION = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +63,8 @@ class Settings:
     slow_share: float = 0.8  # of the contract
     bloat_us: int = 100_000  # the settled verdict: loaded p95 - idle p50
     weak_dbm: int = -72  # a radio below it loses by itself
+    radio_failed: float = 0.005  # of frames given up after all repeats: a sound radio gives up hardly any
+    radio_frames: int = 200  # of fewer nothing is concluded
 
     # The platform.
     heartbeat_s: int = 150  # its rows come each minute: two are missing

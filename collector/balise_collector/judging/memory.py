@@ -14,7 +14,7 @@ import msgspec
 
 from balise_collector.judge.judge import Judge
 
-VERSION = 2
+VERSION = 3
 KEPT_DAYS = 35  # of minutes: some 6 kB a home and day; history beyond is in the store
 
 
