@@ -10,6 +10,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import product
 from typing import Any
 
 from bench import throughput
@@ -59,11 +60,11 @@ def _loopback(found: Sequence[Run]) -> Iterator[Row]:
 
 
 def _truth(found: Sequence[Run]) -> Iterator[Row]:
-    for mbps in throughput.RATES_MBPS:
-        for short in (False, True):
-            mine = [run for run in found if run["mbps"] == mbps and (run["goal"] > throughput.GOAL) is short]
-            if mine:
-                yield _rate_row(f"{mbps} Mbit/s", mine, mine[0]["goal"])
+    for mbps, queue_ms, short in product(throughput.RATES_MBPS, throughput.QUEUES_MS, (False, True)):
+        of = (mbps, queue_ms, short)
+        mine = [run for run in found if (run["mbps"], run["queue_ms"], run["goal"] > throughput.GOAL) == of]
+        if mine:
+            yield _rate_row(f"{mbps} Mbit/s, queue {queue_ms} ms", mine, mine[0]["goal"])
 
 
 def _rate_row(name: str, found: Sequence[Run], goal: float) -> Row:
@@ -87,6 +88,8 @@ def _rate_row(name: str, found: Sequence[Run], goal: float) -> Row:
     errors = tuple(error for error, _ in figures) or (float("nan"),)
     above = [said for error, said in figures if error > goal * 100]
     lines = sorted({(run["rtt_ms"], run["queue_ms"]) for run in found})
+    at_once = found[0]["at_once"]
+    beside_each_other = f" {at_once} lines side by side;" if at_once > 1 else ""
     return Row(
         work=f"truth at {name}, worst error{' (queue below RTT)' if goal > throughput.GOAL else ''}",
         unit="%",
@@ -96,7 +99,8 @@ def _rate_row(name: str, found: Sequence[Run], goal: float) -> Row:
         runs=tuple(sorted(errors)),
         peer="iperf3 3.12 as many streams, BBR, worst",
         peer_figure=round(max(theirs), 3) if theirs else None,
-        conditions=f"{_BOTH}; RTT x queue in ms: {', '.join(f'{rtt}x{queue}' for rtt, queue in lines)}; {_RELAY}",
+        conditions=f"{_BOTH}; RTT x queue in ms: {', '.join(f'{rtt}x{queue}' for rtt, queue in lines)};"
+        f"{beside_each_other} {_RELAY}",
         beside=f"{len(figures) - len(above)} of {len(figures)} figures within the goal"
         f"{'; not: ' + ', '.join(above) if above else ''}; {len(found) - len(sound)} of {len(found)} runs said"
         " themselves that a processor was the limit",
@@ -104,7 +108,7 @@ def _rate_row(name: str, found: Sequence[Run], goal: float) -> Row:
 
 
 def _indicative(found: Sequence[Run]) -> Iterator[Row]:
-    for mbps in (10, 50, 300, 800):
+    for mbps in sorted({run["mbps"] for run in found}):
         mine = [run for run in found if run["mbps"] == mbps]
         for way in ("down", "up"):
             ours = tuple(run[f"{way}_ratio"] * 100 for run in mine)
@@ -163,7 +167,7 @@ def _held(found: Sequence[Run]) -> Iterator[Row]:
 
 
 def _loaded(found: Sequence[Run]) -> Iterator[Row]:
-    for queue_ms in (20, 100, 200):
+    for queue_ms in sorted({run["queue_ms"] for run in found}):
         mine = [run for run in found if run["queue_ms"] == queue_ms]
         off = tuple(abs(run[f"{way}_ratio"] - 1) * 100 for run in mine for way in ("down", "up"))
         seen = [
@@ -215,14 +219,21 @@ def _udp(found: Sequence[Run]) -> Iterator[Row]:
 
 PARTS: dict[str, Part] = {
     "throughput-loopback": _part(_loopback, throughput.loopback),
+    **{f"throughput-{mbps}": _part(_truth, partial(throughput.truth, rates_mbps=(mbps,))) for mbps in (10, 50)},
     **{
-        f"throughput-{mbps}": _part(_truth, partial(throughput.truth, rates_mbps=(mbps,)))
+        f"throughput-{mbps}-{queue}": _part(_truth, partial(throughput.truth, rates_mbps=(mbps,), queues_ms=(queue,)))
+        for mbps, queue in product((300, 800), throughput.QUEUES_MS)
+    },
+    **{
+        f"throughput-speedtest-{mbps}": _part(_indicative, partial(throughput.indicative, rates_mbps=(mbps,)))
         for mbps in throughput.RATES_MBPS
     },
-    "throughput-speedtest": _part(_indicative, throughput.indicative),
     "throughput-loss": _part(_loss, throughput.loss),
     "throughput-cpu": _part(_held, throughput.cpu),
-    "throughput-loaded": _part(_loaded, throughput.loaded),
+    **{
+        f"throughput-loaded-{queue}": _part(_loaded, partial(throughput.loaded, queues_ms=(queue,)))
+        for queue in throughput.LOADED_QUEUES_MS
+    },
     "throughput-udp": _part(_udp, throughput.udp),
 }
-"""Of `throughput`, one to six minutes each: what is measured on a machine that is not free for half an hour."""
+"""Of `throughput`, one to two minutes each: what is measured on a machine that is not free for half an hour."""

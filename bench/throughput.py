@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,9 @@ from bench.relay.line import HOME, Line, Way, line, why_not
 from bench.relay.peers import engine, iperf3, spec_of, target
 
 RATES_MBPS = (10, 50, 300, 800)
+QUEUES_MS = (20, 200)
+LOADED_QUEUES_MS = (20, 100, 200)
+AT_ONCE_MBPS = 150  # of lines side by side: so much leaves two cores idle for most of the time
 GOAL = 0.005
 MORE_AT_10 = 2
 GOAL_SHORT_QUEUE = 0.02  # where the queue is shorter than the bandwidth-delay product
@@ -42,10 +46,19 @@ def ways(mbps: int, rtt_ms: float, queue_ms: float, loss: float = 0.0) -> tuple[
     return way, way
 
 
-def truth(runs: int, rates_mbps: Sequence[int] = RATES_MBPS) -> Iterator[Row]:
-    """Rates, loss 0."""
-    for mbps, rtt_ms, queue_ms in product(rates_mbps, (1, 10, 40), (20, 200)):
-        yield from _rates(mbps, rtt_ms, queue_ms, runs=runs + MORE_AT_10 if mbps == 10 and runs > 1 else runs)
+def truth(runs: int, rates_mbps: Sequence[int] = RATES_MBPS, queues_ms: Sequence[int] = QUEUES_MS) -> Iterator[Row]:
+    """Rates, loss 0; slow lines side by side."""
+    lines = list(product((1, 10, 40), queues_ms))
+    for mbps in rates_mbps:
+        count = runs + MORE_AT_10 if mbps == 10 and runs > 1 else runs
+        at_once = min(len(lines), max(1, AT_ONCE_MBPS // mbps))
+
+        def rows(of: tuple[int, int], mbps: int = mbps, count: int = count) -> list[Row]:
+            return list(_rates(mbps, *of, runs=count))
+
+        with ThreadPoolExecutor(at_once) as pool:
+            for found in pool.map(rows, lines):
+                yield from ({**row, "at_once": at_once} for row in found)
 
 
 def loss(runs: int) -> Iterator[Row]:
@@ -65,9 +78,9 @@ def cpu(runs: int) -> Iterator[Row]:
         yield from _rates(300, 10, 20, runs=runs, percent=percent)
 
 
-def loaded(runs: int) -> Iterator[Row]:
+def loaded(runs: int, queues_ms: Sequence[int] = LOADED_QUEUES_MS) -> Iterator[Row]:
     """Delay under load: the queue that is there, the rise of the 95th percentile, and what the relay says of both."""
-    for mbps, queue_ms in product((10, 50, 300), (20, 100, 200)):
+    for mbps, queue_ms in product((10, 50, 300), queues_ms):
         for run in range(runs):
             row, relay = _loaded_once(mbps, queue_ms, run)
             theirs = _loaded_by_iperf3(mbps, queue_ms) if run == 0 else {}
@@ -113,9 +126,10 @@ def _relay_p95(there: Line, way: str, mbps: int, after_s: float, for_s: float) -
     return inside[len(inside) * 95 // 100]
 
 
-def indicative(runs: int) -> Iterator[Row]:
+def indicative(runs: int, rates_mbps: Sequence[int] = RATES_MBPS) -> Iterator[Row]:
     """speedtest-cli in turn with the engine and iperf3, on four lines."""
-    for mbps, rtt_ms, queue_ms in ((10, 10, 200), (50, 10, 100), (300, 10, 20), (800, 20, 50)):
+    for mbps in rates_mbps:
+        rtt_ms, queue_ms = {10: (10, 200), 50: (10, 100), 300: (10, 20), 800: (20, 50)}[mbps]
         down, up = ways(mbps, rtt_ms, queue_ms)
         for run in range(runs):
             with tempfile.TemporaryDirectory() as folder, line(down, up, seed=run + 1) as there:

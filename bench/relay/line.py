@@ -7,6 +7,7 @@ Rule 1: the truth is arithmetic: rate x payload / 1,500 of each IP packet, at wh
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -22,6 +23,7 @@ HOME6, FAR6 = "fd99::1", "fd99::2"
 MTU = 1_500
 PAYLOAD = {4: 1_448, 6: 1_428}  # of a packet of 1,500: IP and TCP headers with timestamps
 
+_COUNT = itertools.count()  # several lines stand side by side
 _SOURCE = Path(__file__).with_name("relay.c")
 _IP = shutil.which("ip", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin") or "ip"
 
@@ -89,7 +91,8 @@ def build(folder: Path) -> Path:
 @contextmanager
 def line(down: Way, up: Way, seed: int = 1) -> Iterator[Line]:
     """A line that stands while the block runs; ``down`` is from far to home."""
-    built = Line(home=f"balise-home-{os.getpid()}", far=f"balise-far-{os.getpid()}")
+    name = f"{os.getpid()}-{next(_COUNT)}"
+    built = Line(home=f"balise-home-{name}", far=f"balise-far-{name}")
     with ExitStack() as closing:
         folder = Path(closing.enter_context(tempfile.TemporaryDirectory(prefix="balise-relay-")))
         for name in (built.home, built.far):
