@@ -272,13 +272,6 @@ def test_a_child_that_is_killed_in_the_middle_of_a_sample_fails_with_its_reason(
     assert not [name for one in records for name in one.fields if name not in ("af", "encap")]
 
 
-def test_a_sample_whose_asker_died_ends() -> None:
-    port = free_port(socket.SOCK_DGRAM)
-    with sending(PLAIN, GROUP, port):
-        found = sample(Address(group=GROUP, port=port), 60, "lo", is_unwanted=lambda: True)
-    assert found.outcome.reason in (None, "no_signal")
-
-
 def test_a_picture_far_below_its_own_rate_is_suspected_to_stand_still() -> None:
     rates: tv_rates.Rates = {}
     assert tv_rates.is_suspected(rates, "one", 10, 0) is None

@@ -1,21 +1,20 @@
 """What does the child process that runs one test read and print?
 
-One JSON object on stdin (`decode_spec`), one on stdout: ``{"kind", "reason", "fields"}``. On a terminal, progress.
+As any `errand`: `decode_spec`'s object, an outcome and fields. On a terminal, progress.
 
-Rule 1: told to stop (SIGTERM), or where its agent is gone, it resets its streams, then gives the line's turn back.
+Rule 1: told to stop (SIGTERM), it resets its streams, then gives the line's turn back.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
-import os
 import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from balise_agent.net import errand
 from balise_agent.net.throughput.dialogue import GIVE_BACK_S, Peer
 from balise_agent.net.throughput.measure import Spec, measure
 
@@ -31,20 +30,11 @@ def main() -> None:
     """Runs the test."""
     _first_to_go()
     signal.signal(signal.SIGTERM, _stop)
-    raw = json.loads(sys.stdin.readline())
-    parent = raw.pop("parent", os.getppid())
-    spec, terminal = decode_spec(raw), sys.stderr.isatty()
-
-    def say(direction: str, since_s: float, moved: int) -> None:
-        if os.getppid() != parent:  # killed: nobody waits for this test, and it fills somebody's line
-            os.kill(os.getpid(), signal.SIGTERM)  # by signal: speedtest-cli says so from its own threads
-        if terminal:
-            _progress(direction, since_s, moved)
-
-    outcome, fields = measure(spec, say)
+    spec, terminal = decode_spec(errand.asked()), sys.stderr.isatty()
+    outcome, fields = measure(spec, _progress if terminal else _nothing)
     if terminal:
         print("\r\033[K", end="", file=sys.stderr, flush=True)
-    print(json.dumps({"kind": outcome.kind, "reason": outcome.reason, "fields": fields}), flush=True)
+    errand.answer(outcome, fields)
 
 
 def _stop(_number: int, _frame: object) -> None:
@@ -58,6 +48,10 @@ def _first_to_go() -> None:
     """Where memory runs out, the kernel kills this test, and not the agent (proc(5))."""
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000", "ascii")
+
+
+def _nothing(_direction: str, _since_s: float, _moved: int) -> None:
+    """Where nobody looks."""
 
 
 def _progress(direction: str, since_s: float, moved: int) -> None:

@@ -1,30 +1,25 @@
 """What does the child process that samples one channel read and print?
 
-One JSON object on stdin, one on stdout: ``{"kind", "reason", "fields"}``; fields of a zap, a window and a join begin
-with that word and a dot.
+As any `errand`; fields of a zap, a window and a join begin with that word and a dot.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from balise_agent.net import errand
 from balise_agent.net.tv.address import Address
 from balise_agent.net.tv.sample import Sample, sample
 
 
 def main() -> None:
     """Takes the sample."""
-    told = json.loads(sys.stdin.readline())
-    parent = told.pop("parent", os.getppid())
+    told = errand.asked()
     address = Address(group=told["group"], port=told["port"], source=told["source"])
-    found = sample(address, told["listen_s"], told["interface"], is_unwanted=lambda: os.getppid() != parent)
-    outcome = found.outcome
-    print(json.dumps({"kind": outcome.kind, "reason": outcome.reason, "fields": flat(found)}), flush=True)
+    found = sample(address, told["listen_s"], told["interface"])
+    errand.answer(found.outcome, flat(found))
 
 
 def flat(found: Sample) -> dict[str, Any]:

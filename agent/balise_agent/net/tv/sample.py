@@ -60,15 +60,14 @@ def sample(
     interface: str = "",
     *,
     now_s: Callable[[], float] = time.monotonic,
-    is_unwanted: Callable[[], bool] = lambda: False,
 ) -> Sample:
-    """``is_unwanted``: nobody waits for it any more."""
+    """Of ``listen_s`` seconds."""
     try:
         joined = Joined(address, interface)
     except OSError:
         return Sample(outcome=failed("no_socket"))
     try:
-        return _listened(joined, listen_s, interface, now_s, is_unwanted)
+        return _listened(joined, listen_s, interface, now_s)
     finally:
         joined.close()
 
@@ -86,9 +85,7 @@ class _Listening:
         self.analyser.feed(came.data, came.arrival_ns, came.dropped)
 
 
-def _listened(
-    joined: Joined, listen_s: float, interface: str, now_s: Callable[[], float], is_unwanted: Callable[[], bool]
-) -> Sample:
+def _listened(joined: Joined, listen_s: float, interface: str, now_s: Callable[[], float]) -> Sample:
     receiver, listening, before = Receiver(joined), _Listening(), machine.look()
     carriers = link.carrier_changes(interface)
     watch = Watch(joined.address, interface) if joined.address.is_multicast else None
@@ -97,7 +94,7 @@ def _listened(
         joined.join()
     except OSError:
         return Sample(outcome=failed("join_refused"))
-    is_lost = _Seldom(lambda: is_unwanted() or _is_cut(interface, carriers), now_s)
+    is_lost = _Seldom(lambda: _is_cut(interface, carriers), now_s)
     try:
         listen(receiver, listening.take, _end(listening, begun_s, listen_s, now_s, is_lost))
         listening.analyser.drop(receiver.unseen_drops())
@@ -105,7 +102,7 @@ def _listened(
         with contextlib.suppress(OSError):  # its interface went away
             joined.leave()
         after = machine.look()
-        leave_ms = watch.left_ms(left_ns) if watch is not None and not is_unwanted() else None
+        leave_ms = watch.left_ms(left_ns) if watch is not None else None
     finally:
         if watch is not None:
             watch.close()
