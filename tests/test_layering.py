@@ -24,7 +24,7 @@ agent.contract agent.catalogue agent.codec agent.logs agent.durable_file agent.s
 agent.settings agent.single |  |
 agent.net | contract | numpy speedtest
 agent.channels | contract agent.settings |
-agent.probes | contract agent.net agent.settings agent.ladder agent.outage agent.channels | psutil
+agent.probes | contract agent.clock agent.net agent.settings agent.ladder agent.outage agent.channels | psutil
 agent.ladder agent.outage | contract |
 agent.clock | contract |
 agent.config | contract agent.probes agent.settings agent.channels |

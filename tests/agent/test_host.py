@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from balise_agent import clock
 from balise_agent.codec import check_record
 from balise_agent.contract import OK, Record
 from balise_agent.probes.context import Context
@@ -103,3 +104,11 @@ def test_the_temperature_is_the_processors_and_the_hottest() -> None:
     assert processor_temperature({"nvme": [70.0], "cpu_thermal": [48.31, 51.26]}) == 51.3
     assert processor_temperature({"nvme": [70.0], "coretemp": []}) is None
     assert processor_temperature({}) is None
+
+
+def test_how_far_from_utc_a_clock_may_be_is_told_only_of_one_that_is_right(tmp_path: Path) -> None:
+    bound_ms = clock.error_ms()
+    told = measure(tmp_path, clock_ok=True).fields.get("clock_error_ms")
+    assert (told is None) == (bound_ms is None)
+    assert bound_ms is None or 0 <= bound_ms < 16_000  # above it the kernel calls itself unsynchronised
+    assert "clock_error_ms" not in measure(tmp_path, clock_ok=False).fields

@@ -21,6 +21,7 @@ HOME_STATE = Measurement(
         field("since_ms", "int", "ms", "since when it is so, UTC"),
         field("age_s", "float", "s", "age of the newest measurement that says so; absent: there is none"),
         field("coverage", "float", "1", "share of the hour before in which the probe measured"),
+        field("contract_bps", "int", "bit/s", "internet alone: contracted rate, down; absent: not known"),
         field("confidence", "str", "", "sure, probable"),
         field("evidence", "str", "", "what it is concluded from: a record with its reason, silence, an incident"),
         field("cause", "str", "", "what it comes from, where that is known; as incident's cause"),

@@ -24,6 +24,7 @@ HOST = Measurement(
         field("agent_uptime_s", "int", "s", "since the agent started"),
         field("rows_waiting", "int", "1", "records and messages not yet acknowledged by the collector"),
         field("clock_ok", "bool", "1", "the clock is synchronised; absent: not known"),
+        field("clock_error_ms", "float", "ms", "kernel's bound of the clock's offset from UTC; absent: it has none"),
     ),
 )
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 
+from balise_agent import clock
 from balise_agent.contract import Record, Value
 from balise_agent.probes.context import Context
 from balise_agent.settings import flag, number
@@ -128,6 +129,8 @@ def _state(context: Context) -> dict[str, Value]:
     clock_ok = context.clock_ok()
     if clock_ok is not None:
         fields["clock_ok"] = clock_ok
+    if clock_ok and (error_ms := clock.error_ms()) is not None:
+        fields["clock_error_ms"] = error_ms
     try:
         fields["disk_free_kb"] = psutil.disk_usage(str(context.state_dir)).free // 1024
     except OSError:  # the directory is gone, or its disk is

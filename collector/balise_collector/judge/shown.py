@@ -205,6 +205,8 @@ class Shown:
         if log is not None and log.cells.newest >= 0:
             fields["coverage"] = round(log.cells.share(c.ALIVE, ts_ms // MINUTE_MS - 1, COVERAGE_MIN), 3)
             fields["age_s"] = max(0.0, round(ts_ms / 1_000 - (log.cells.newest + 1) * 60.0, 1))
+        if service == "internet" and site.down_bps:
+            fields["contract_bps"] = site.down_bps
         fields["confidence"] = "sure" if span.why in ("measured", "silence") else "probable"
         incident = next((i for _, i in self._parts.get(home, ()) if i.key == span.why), None)
         if incident is not None:
