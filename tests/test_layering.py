@@ -25,7 +25,7 @@ agent.settings agent.single |  |
 agent.net | contract | numpy speedtest
 agent.channels | contract agent.settings |
 agent.probes | contract agent.clock agent.net agent.settings agent.ladder agent.outage agent.channels | psutil
-agent.ladder agent.outage | contract |
+agent.ladder agent.ladder_rung agent.outage | contract |
 agent.clock | contract |
 agent.config | contract agent.probes agent.settings agent.channels |
 agent.plan agent.runner | contract agent.probes agent.clock agent.config |
@@ -65,7 +65,8 @@ collector.consumers collector.forward | contract collector.erasures collector.wi
 collector.journal_rows | *
 collector.store | contract | *
 collector.stats | contract collector.judge collector.store | *
-collector.stats.sealing collector.stats.freezing collector.stats.grounds collector.stats.__main__ | contract \
+collector.stats.sealing collector.stats.freezing collector.stats.forgetting collector.stats.grounds \
+collector.stats.__main__ | contract \
 collector.stats collector.judge collector.judging.plant collector.store collector.journal collector.journal_rows \
 collector.consumers collector.forward collector.erasures collector.directory collector.wire | *
 collector.broker | contract | *

@@ -18,6 +18,8 @@ from balise_collector.erasures import Erasures, Taken
 from balise_collector.journal import Journal
 from balise_collector.judging.erasing import Judging, erase_all, held
 from balise_collector.judging.state import State
+from balise_collector.stats.forgetting import forget
+from balise_collector.stats.pending import Pending
 from balise_collector.status import ask
 from balise_collector.store import StoreBusy, Unavailable
 from balise_collector.store.chunks import open_store
@@ -50,7 +52,7 @@ def erase_here(
                 raise NotErased("it was not done yet; it stays asked, and `balise serve` does it")
             if ask(data) is None:
                 _judge_alone(data, erasures, now_ms)
-                _erase_alone(data, erasures)
+                _erase_alone(data, erasures, now_ms)
             time.sleep(_LOOK_S)
     return taken
 
@@ -70,11 +72,11 @@ def erase_influx(data: Path, home: str, span_ms: tuple[int, int], admin: Path | 
         raise NotErased(f"InfluxDB: {exc}; there it is not erased, ask again") from exc
 
 
-def _erase_alone(data: Path, erasures: Erasures) -> None:
+def _erase_alone(data: Path, erasures: Erasures, now_ms: int) -> None:
     """With nobody else at work; where somebody is after all, it is his."""
-    for one in erasures.waiting_for("stats"):  # whoever rolls hours up is a child of who serves
-        erasures.forgot(one.id, "stats")
     with suppress(StoreBusy), closing(Journal(data / "journal.db")) as journal:
+        with closing(Pending(data / "stats.db")) as pending:  # whoever rolls hours up is a child of who serves
+            forget(erasures, pending, journal, now_ms)
         if not (data / "store").exists():
             erase(journal, None, erasures)
             return

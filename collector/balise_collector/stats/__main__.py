@@ -22,6 +22,7 @@ from balise_collector.journal import Journal
 from balise_collector.judge.topology import HomeSite
 from balise_collector.judging import plant
 from balise_collector.stats import grounds
+from balise_collector.stats.forgetting import forget
 from balise_collector.stats.freezing import Freezer
 from balise_collector.stats.pending import Pending
 from balise_collector.stats.sealing import Sealer
@@ -50,7 +51,7 @@ def main(argv: Sequence[str] = sys.argv) -> int:
         sealer = Sealer(journal, reader, pending, homes, feed=_feed(data, journal.name))
         freezer = Freezer(journal, reader, pending, partial(grounds.of_period, directory))
         work = [
-            Job("forgotten", ERASE_S, lambda: _said("homes", _let_go(erasures))),
+            Job("forgotten", ERASE_S, lambda: _said("homes", forget(erasures, pending, journal, _now_ms()))),
             Job("hours_rolled_up", SEAL_S, lambda: _said("hours", sealer.seal(_now_ms()))),
             Job("month_frozen", FREEZE_S, lambda: _said("homes", freezer.freeze(_now_ms()))),
         ]
@@ -65,14 +66,6 @@ def _feed(data: Path, journal: str) -> str:
     """What the cursor of journal rows is called in the store that hours are made of."""
     known = alone(data)
     return f"{journal}:journal" if known is None else feed_key(journal, known.identity, "journal")
-
-
-def _let_go(erasures: Erasures) -> int:
-    """Homes of which nothing is under way here any more: between two jobs there is nothing in memory."""
-    asked = erasures.waiting_for("stats")
-    for one in asked:
-        erasures.forgot(one.id, "stats")
-    return len(asked)
 
 
 def _now_ms() -> int:

@@ -58,9 +58,18 @@ class Pending:
         self._db.execute("INSERT OR REPLACE INTO cursor VALUES (?, ?)", (feed, last_id))
         self._db.execute("COMMIT")
 
+    def again(self, hours: Iterable[Touched]) -> None:
+        """These hours too, though no row touched them: something was taken out of them."""
+        sql = """INSERT INTO pending VALUES (?, ?, ?) ON CONFLICT(hour_ms) DO UPDATE
+            SET row_id = max(row_id, excluded.row_id), since_ms = excluded.since_ms"""
+        self._db.execute("BEGIN IMMEDIATE")
+        self._db.executemany(sql, hours)
+        self._db.execute("COMMIT")
+
     def until(self, start_ms: int, since_ms: int) -> list[Touched]:
-        """Those that begin up to one date and are pending since another or longer, oldest first."""
-        sql = "SELECT * FROM pending WHERE hour_ms <= ? AND since_ms <= ? ORDER BY hour_ms"
+        """Those that begin up to one date and are pending since another or longer. The newest first: nobody waits for
+        this hour until three months of an erased home are made again."""
+        sql = "SELECT * FROM pending WHERE hour_ms <= ? AND since_ms <= ? ORDER BY hour_ms DESC"
         return [Touched(*row) for row in self._db.execute(sql, (start_ms, since_ms))]
 
     def done(self, one: Touched) -> None:

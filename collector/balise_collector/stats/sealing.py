@@ -6,11 +6,12 @@ once cost one making.
 Rule 2: it waits until the store has the rows that touched it.
 Rule 3: its rows are appended before it stops being pending: a crash between says the same again under the same keys.
 Rule 4: what the store may not have any more (retention) is not made again: nothing would overwrite what was known.
+Rule 5: a place of which an hour has nothing any more is said to have nothing: an erased home leaves no figure there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from balise_agent.catalogue import CATALOGUE, RETENTION_DAYS
 from balise_collector import wire
@@ -19,7 +20,7 @@ from balise_collector.journal_rows import DerivedEntry, Entry
 from balise_collector.judge.rows import Derived
 from balise_collector.judge.topology import HomeSite
 from balise_collector.stats.pending import Pending, Touched
-from balise_collector.stats.rollup import HOUR_MS, MEASUREMENTS, Hour
+from balise_collector.stats.rollup import HOUR_MS, MEASUREMENTS, Cell, Hour
 from balise_collector.store import Reader
 
 NAME = "sealer"
@@ -82,7 +83,17 @@ class Sealer:
             for measurement in kept:
                 for point in self._reader.read(home, measurement, None, hour_ms, hour_ms + HOUR_MS):
                     hour.add(point)
-        return hour.rows()
+        rows = hour.rows()
+        return rows + list(self._emptied(hour_ms, kept, [row.tags for row in rows]))
+
+    def _emptied(self, hour_ms: int, kept: Sequence[str], said: Collection[Mapping[str, str]]) -> Iterator[Derived]:
+        """Rows for places that had one of this hour and have nothing in it any more."""
+        for before in self._reader.read("", "rollup_hour", None, hour_ms, hour_ms + 1):
+            scope, _, series = before.target.partition(":")
+            code = before.building or before.pon
+            tags = {"scope": scope, "series": series} | ({scope: code} if code else {})
+            if tags not in said and series.partition(".")[0] in kept:
+                yield Derived(measurement="rollup_hour", tags=tags, ts_ms=hour_ms, fields=Cell(0).fields(0))
 
 
 def _hours(entry: Entry) -> set[int]:

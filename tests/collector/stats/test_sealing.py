@@ -18,13 +18,15 @@ import pytest
 
 from balise_agent.codec import deflate
 from balise_agent.contract import body_hash, chain_next, chain_start, token
-from balise_collector.consumers import Loop, StoreConsumer
+from balise_collector.consumers import Loop, StoreConsumer, erase
 from balise_collector.directory import Directory, Home, Inventory, sqlite_url
+from balise_collector.erasures import Erasures
 from balise_collector.journal import Journal
 from balise_collector.journal_rows import Message
 from balise_collector.judge.rows import Derived
 from balise_collector.judge.topology import HomeSite
 from balise_collector.placement import Place
+from balise_collector.stats.forgetting import forget
 from balise_collector.stats.freezing import LATE_MS, Freezer
 from balise_collector.stats.pending import Pending
 from balise_collector.stats.rollup import HOUR_MS, rollup
@@ -164,6 +166,35 @@ def test_an_hour_whose_points_retention_took_is_not_made_of_nothing(ground: Grou
     assert "throughput.down_ratio" in series
     assert "tv_zap.zap_rap_ms" not in series
     assert "tv_zap.zap_rap_ms" in {r.tags["series"] for r in ground.sealer.rows(T0, OVER)}
+
+
+def test_hours_that_an_erased_home_was_in_are_made_again_without_it(ground: Ground, tmp_path: Path) -> None:
+    ground.puts(points(5))
+    ground.notes()
+    ground.stores()
+    ground.sealer.seal(OVER)
+    ground.stores()
+    gone = ("h0", "h1")  # all of building B0, half of PON P0
+    with closing(Erasures(tmp_path / "erasures.db")) as erasures:
+        for home in gone:
+            erasures.ask(home, 0, 2**43, OVER, [(HOMES[home].probe, T0 + 60_000, 2**43)])
+        assert forget(erasures, ground.pending, ground.journal, OVER) == 0  # they are still there
+        erase(ground.journal, ground.store, erasures)
+        assert forget(erasures, ground.pending, ground.journal, OVER) == 2
+        assert forget(erasures, ground.pending, ground.journal, OVER) == 0
+    assert ground.sealer.seal(OVER + GRACE_MS - 1) == 0  # InfluxDB comes last
+    assert ground.sealer.seal(OVER + GRACE_MS) == 1
+    ground.stores()
+    left = rollup([one for one in points(5) if one.home not in gone], HOMES, T0)
+    said = {(row.tags.get("building", ""), row.tags["scope"], row.tags["series"]): row.fields for row in left}
+    kept = [row for row in ground.store.read("", "rollup_hour", None, T0, T0 + 1) if not row.pon]
+    emptied = [row for row in kept if row.building == "B0"]
+    assert {row.target.partition(":")[2] for row in emptied} >= {"throughput.down_ratio", "reach.p95_us.op"}
+    nothing = {"n": 0, "n_invalid": 0, "n_failed": 0, "homes": 0, "coverage": 0.0}
+    assert all(row.fields == nothing for row in emptied)
+    others = [row for row in kept if row.building != "B0"]
+    assert all(row.fields == said[row.building, *row.target.split(":")] for row in others)  # type: ignore[index]
+    assert {row.building for row in others} == {"", "B1", "B2", "B3"}
 
 
 def test_a_month_is_frozen_once_a_week_after_its_end(ground: Ground) -> None:
