@@ -25,7 +25,7 @@ from itertools import islice
 from pathlib import Path
 
 from balise_agent.contract import Outcome, Value
-from balise_agent.probes.reach import Echo, summarise
+from balise_agent.probes.echoes import Echo, summarise
 from balise_collector.store import Point
 from balise_collector.store.chunks import open_reader, open_store
 

@@ -12,10 +12,11 @@ All times are ms on the boot clock, handed in.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
+
+from balise_agent.ladder_rung import FEWEST, LOST_IN_A_ROW, Kind, Refusals, Rung, kind_of
 
 Place = Literal[
     "lan.link",
@@ -28,36 +29,12 @@ Place = Literal[
     "operator.server",
     "unplaced",
 ]
-Kind = Literal["gateway", "isp", "operator", "anycast", "dns", "web"]
-
-LOST_IN_A_ROW = 3
-"""Settled: three misses in a row of all external targets. One loss in a hundred makes three of them once in 10^6."""
 
 FAST_FOR_MS = 300_000
 """1 Hz on every rung dates the end of an outage; a fault of days must not cost 0.2 GB a month and rung."""
 FAST_UNKNOWN_MS = 30_000
 """As long as that for a rung that has never answered: it may be filtered for good."""
 CALM = 3  # answers in a row
-
-SURE = 0.01
-"""Chance that a rung which answers only some echoes (a router that limits its answers) is silent by that alone."""
-MOST_IN_A_ROW = 20
-HISTORY = 32
-FEWEST = 8  # echoes before a share of answers means anything
-SILENT_BY_HABIT = 0.1  # fewer answers than this in quiet times: its silence says nothing
-
-PROMPT_MS = 500
-"""A router without a route refuses at once; one whose next hop is silent gives up after three requests 1 s apart
-(ARP and ND alike), so of what it refuses then only a sixth is this young."""
-
-_KINDS: tuple[tuple[str, Kind], ...] = (
-    ("gw", "gateway"),
-    ("isp", "isp"),
-    ("op", "operator"),
-    ("any", "anycast"),
-    ("dns", "dns"),
-    ("web", "web"),
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,69 +99,6 @@ class Reading:
     evidence: str = ""
 
 
-def kind_of(label: str) -> Kind | None:
-    """Which rung a target is, by its label: gw, isp1, op, any1, …; None: it is measured and no part of the ladder."""
-    name = label.rstrip("0123456789")
-    return dict(_KINDS).get(name)
-
-
-@dataclass(slots=True, kw_only=True)
-class Rung:
-    """One target as far as its echoes tell."""
-
-    kind: Kind
-    answered_ever: bool = False
-    ok_ms: int | None = None  # when the latest answered echo was sent
-    late_ms: int | None = None  # when the first of those was sent that are overdue since then
-    late: int = 0
-    lost: int = 0
-    sure_ms: int | None = None  # when the latest of the losses was sent that make it silent
-    calm: int = 0
-    fast_ms: int | None = None  # since when it is asked faster for a miss of its own
-    no_route: bool = False  # the probe itself had no way to send the last one
-    history: int = 0  # a bit an echo in quiet times, the newest lowest; 1: answered
-    asked: int = 0
-
-    @property
-    def external(self) -> bool:
-        """It lies outside the home and answers by itself."""
-        return self.kind in ("operator", "anycast")
-
-    def remember(self, answered: bool) -> None:
-        """One more echo of quiet times."""
-        self.history = (self.history << 1 | answered) & ((1 << HISTORY) - 1)
-        self.asked = min(self.asked + 1, HISTORY)
-
-    def share(self, without: int = 0) -> float:
-        """Of how many echoes it answers in quiet times; ``without``: the newest are left out."""
-        asked = self.asked - without
-        return 1.0 if asked < FEWEST else (self.history >> without).bit_count() / asked
-
-    def enough(self) -> int | None:
-        """How many losses in a row mean that it is silent; None: none do."""
-        if self.kind not in ("gateway", "isp"):
-            return LOST_IN_A_ROW
-        share = self.share(without=min(self.lost, MOST_IN_A_ROW))  # the silence that is judged is no habit yet
-        if share >= 1 - SURE ** (1 / LOST_IN_A_ROW):
-            return LOST_IN_A_ROW
-        if share < SILENT_BY_HABIT:
-            return None
-        return min(MOST_IN_A_ROW, math.ceil(math.log(SURE) / math.log(1 - share)))
-
-    def answers(self, since_ms: int | None = None) -> bool | None:
-        """True: it answered an echo sent since then."""
-        enough = self.enough()
-        if not self.answered_ever or enough is None:
-            return None
-        if self.lost >= enough:
-            return False
-        return True if self.ok_ms is not None and (since_ms is None or self.ok_ms >= since_ms) else None
-
-    def forget(self) -> None:
-        """Its silence so far counts no more."""
-        self.late_ms, self.late, self.lost, self.sure_ms, self.no_route = None, 0, 0, None, False
-
-
 class Ladder:
     """The rungs of one line."""
 
@@ -194,7 +108,7 @@ class Ladder:
         self._alarm_ms: int | None = None
         self._link_lost_ms: int | None = None
         self._neighbour: bool | None = None
-        self._refused_at_once = self._refused_late = 0
+        self._refusals = Refusals()
         self._latest_ms = self._from_ms = 0
 
     @property
@@ -208,7 +122,7 @@ class Ladder:
         if rung is None:
             return
         if rung.external:
-            self._refused_at_once = self._refused_late = 0
+            self._refusals = Refusals()
             if self._outside() is False:
                 self._forget(sent_ms)
         rung.answered_ever = True
@@ -250,18 +164,15 @@ class Ladder:
         if self._quiet():
             rung.remember(False)
 
-    def refused_by_gateway(self, label: str, took_ms: int) -> None:
-        """The gateway sent an ICMP error: it has no way to that network or host, which once answered.
+    def refused_by_gateway(self, label: str, took_ms: int, *, no_network: bool) -> None:
+        """The gateway sent an ICMP error: it has no way to that network, or else to that host, which once answered.
 
         ``took_ms`` by the kernel's stamps: a probe that waits for its processor reads it late, which is no word of it.
         """
         rung = self._rung(label)
         if rung is None or not rung.answered_ever or rung.kind == "gateway":
             return
-        if took_ms < PROMPT_MS:
-            self._refused_at_once += 1
-        else:
-            self._refused_late += 1
+        self._refusals.add(took_ms, no_network=no_network)
 
     def link(self, up: bool | None, now_ms: int) -> None:
         """What the interface says of its carrier; None: it does not say."""
@@ -328,7 +239,7 @@ class Ladder:
         return Evidence(
             link=self._link(),
             gateway=self._gateway(sure_ms),
-            no_way=True if self._refused_at_once >= 2 and self._refused_at_once > 2 * self._refused_late else None,
+            no_way=self._refusals.no_way,
             isp=self._any("isp", sure_ms),
             operator=self._any("operator", sure_ms),
             anycast=self._any("anycast", sure_ms),
@@ -370,7 +281,7 @@ class Ladder:
         return False if said and all(s is False for s in said) else None
 
     def _gateway(self, since_ms: int | None) -> bool | None:
-        if self._refused_at_once or self._refused_late:
+        if self._refusals.any:
             return True
         said = self._any("gateway", since_ms)
         return self._neighbour if said is None and not self._gateway_is_asked() else said
@@ -414,7 +325,7 @@ class Ladder:
 
     def _forget(self, from_ms: int) -> None:
         self._from_ms = from_ms
-        self._refused_at_once = self._refused_late = 0
+        self._refusals = Refusals()
         self._neighbour = None
         for rung in self._rungs.values():
             rung.forget()

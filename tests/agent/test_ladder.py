@@ -8,18 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from balise_agent.ladder import (
-    FAST_FOR_MS,
-    LOST_IN_A_ROW,
-    MOST_IN_A_ROW,
-    TABLE,
-    Evidence,
-    Ladder,
-    Place,
-    Rung,
-    kind_of,
-    place,
-)
+from balise_agent.ladder import FAST_FOR_MS, TABLE, Evidence, Ladder, Place, place
+from balise_agent.ladder_rung import LOST_IN_A_ROW, MOST_IN_A_ROW, Rung, kind_of
 
 ALL = ("gw", "isp1", "op", "any1", "any2", "dns", "web")
 SECOND = 1_000
@@ -141,14 +131,25 @@ def test_a_ladder_that_never_had_an_answer_is_unsure_and_one_of_a_later_agent_is
 
 
 @pytest.mark.parametrize(("took_ms", "found"), [(3, "access.wan"), (2_900, "access.line")])
-def test_a_gateway_that_refuses_at_once_has_no_route_and_one_that_refuses_late_a_silent_peer(
+def test_a_gateway_that_refuses_a_host_at_once_has_no_route_and_one_that_refuses_late_a_silent_peer(
     took_ms: int, found: Place
 ) -> None:
     ladder, start_ms = healthy()
     now_ms = watched(ladder, ALL, start_ms, 3, ALL[1:])
     for label in ("op", "any1", "op"):
-        ladder.refused_by_gateway(label, took_ms)
+        ladder.refused_by_gateway(label, took_ms, no_network=False)
     assert ladder.reading(now_ms).place == found
+
+
+@pytest.mark.parametrize("took_ms", [3, 2_900])
+def test_one_word_of_no_network_is_enough_for_errors_are_rationed(took_ms: int) -> None:
+    ladder, start_ms = healthy()
+    now_ms = watched(ladder, ALL, start_ms, 3, ALL[1:])
+    ladder.refused_by_gateway("op", took_ms, no_network=True)
+    assert ladder.reading(now_ms).place == "access.wan"
+    ladder.answered("any1", now_ms)
+    now_ms = watched(ladder, ALL, now_ms, 3, ALL[1:])
+    assert ladder.reading(now_ms).place == "access.line"  # what was said before the answer is over
 
 
 @pytest.mark.parametrize(
@@ -347,7 +348,7 @@ def test_a_gateway_that_always_refused_a_rung_says_nothing_by_it() -> None:
     ladder = Ladder()
     now_ms = watched(ladder, ALL, 0, 10, ("any2",))
     for _ in range(9):
-        ladder.refused_by_gateway("any2", 1)
+        ladder.refused_by_gateway("any2", 1, no_network=True)
     now_ms = watched(ladder, ALL, now_ms, 3, ALL[1:])
     assert ladder.reading(now_ms).place == "access.line"
 

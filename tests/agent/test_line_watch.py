@@ -10,8 +10,9 @@ import pytest
 
 from balise_agent.ladder import Place
 from balise_agent.net.datagram import Refusal, Sent
+from balise_agent.probes.echoes import Echo
 from balise_agent.probes.line import Line, open_line
-from balise_agent.probes.reach import Echo, ReachSettings, _refuse
+from balise_agent.probes.reach import ReachSettings, _refuse
 
 GATEWAY = "192.0.2.1"
 MS = 1_000_000
@@ -41,12 +42,12 @@ def echo(line: Line, clock: Clock, label: str) -> Echo:
     return Echo(sequence=1, sent=sent, watch=line.watch(label, ReachSettings()))
 
 
-def refusal(clock: Clock, *, came_ms: int | None) -> Refusal:
-    """ "No network", by the gateway; read now, stamped by the kernel then."""
+def refusal(clock: Clock, *, code: int, came_ms: int | None) -> Refusal:
+    """By the gateway: 0, no network, or 1, no such host; read now, stamped by the kernel then."""
     return Refusal(
         family=socket.AF_INET,
         type=3,
-        code=0,
+        code=code,
         router=GATEWAY,
         quoted=b"",
         destination=("", 0),
@@ -56,7 +57,7 @@ def refusal(clock: Clock, *, came_ms: int | None) -> Refusal:
     )
 
 
-async def classed(folder: Path, read_after_ms: int, came_after_ms: int | None) -> Place | None:
+async def classed(folder: Path, code: int, read_after_ms: int, came_after_ms: int | None) -> Place | None:
     """The class, when each echo is refused by the gateway that long after it was sent, and read then."""
     clock = Clock()
     line = line_of_one_home(folder, clock)
@@ -69,21 +70,23 @@ async def classed(folder: Path, read_after_ms: int, came_after_ms: int | None) -
         sent_ms = clock.ms
         clock.ms += read_after_ms
         for one in asked:
-            _refuse(one, refusal(clock, came_ms=None if came_after_ms is None else sent_ms + came_after_ms))
+            came_ms = None if came_after_ms is None else sent_ms + came_after_ms
+            _refuse(one, refusal(clock, code=code, came_ms=came_ms))
         clock.ms += 1_000
     return line._reading.place
 
 
 @pytest.mark.parametrize(
-    ("read_after_ms", "came_after_ms", "found"),
+    ("code", "read_after_ms", "came_after_ms", "found"),
     [
-        (3, 3, "access.wan"),
-        (900, 3, "access.wan"),  # the loop had no processor: the gateway refused at once all the same
-        (2_900, 2_900, "access.line"),
-        (900, None, "access.line"),  # a kernel that stamps nothing: the reading is all there is
+        (1, 3, 3, "access.wan"),
+        (1, 900, 3, "access.wan"),  # the loop had no processor: the gateway refused at once all the same
+        (1, 2_900, 2_900, "access.line"),
+        (1, 900, None, "access.line"),  # a kernel that stamps nothing: the reading is all there is
+        (0, 900, None, "access.wan"),  # a silent peer is never called a missing network
     ],
 )
 def test_a_refusal_counts_by_when_the_kernel_had_it(
-    tmp_path: Path, read_after_ms: int, came_after_ms: int | None, found: Place
+    tmp_path: Path, code: int, read_after_ms: int, came_after_ms: int | None, found: Place
 ) -> None:
-    assert asyncio.run(classed(tmp_path, read_after_ms, came_after_ms)) == found
+    assert asyncio.run(classed(tmp_path, code, read_after_ms, came_after_ms)) == found

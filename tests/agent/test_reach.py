@@ -25,7 +25,8 @@ from balise_agent.net import icmp, stamp
 from balise_agent.net.datagram import Sent
 from balise_agent.net.ranks import nearest_rank
 from balise_agent.probes.context import Context
-from balise_agent.probes.reach import Echo, ReachSettings, ReachTarget, run, summarise
+from balise_agent.probes.echoes import Echo, summarise
+from balise_agent.probes.reach import ReachSettings, ReachTarget, run
 from balise_agent.settings import build
 
 MS = 1_000_000

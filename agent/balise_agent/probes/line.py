@@ -173,7 +173,7 @@ class Line:
         self._ladder.lost(label, sent_ms, no_route=reason == "no_route" and router is None)
         of_gateway = router is not None and router in self._gateways
         if of_gateway and took_ms is not None and reason in ("unreachable_net", "unreachable_host"):
-            self._ladder.refused_by_gateway(label, took_ms)
+            self._ladder.refused_by_gateway(label, took_ms, no_network=reason == "unreachable_net")
         self._look()
         for wake in self.wakes:
             wake.set()
