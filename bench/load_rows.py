@@ -9,6 +9,7 @@ import statistics
 from collections.abc import Callable, Iterator
 
 from bench import back, directory, grafana, influx, latency, trouble
+from bench.live_cuts import live_rows
 from bench.rate_rows import throughput_rows
 from bench.rows import Runs, scratch
 from bench.table import Row
@@ -214,6 +215,7 @@ LONG: dict[str, Callable[[Runs], Iterator[Row]]] = {
     "grafana": grafana_rows,
     "chaos": chaos_rows,
     "back": back_rows,
+    "live": live_rows,
     "throughput": throughput_rows,
     "hour": hour_rows,
 }
