@@ -22,7 +22,7 @@ from pathlib import Path
 from balise_agent.net.mpegts.analyser import Analyser, Engine
 from balise_agent.net.tv.address import Address
 from balise_agent.net.tv.joining import Joined
-from balise_agent.net.tv.receiving import NAP_S, Receiver
+from balise_agent.net.tv.receiving import NAP_S, Receiver, slots
 from balise_agent.net.tv.sample import sample
 from bench.table import Row
 
@@ -130,7 +130,8 @@ def receive(channels: int, engine: Engine) -> dict[str, float]:
     """In a process of its own: CPU of `LIVE_S` once all is set up."""
     with ExitStack() as stack:
         joined = [stack.enter_context(closing(Joined(_address(n), "lo"))) for n in range(channels)]
-        receivers = [Receiver(one) for one in joined]
+        room = slots()
+        receivers = [Receiver(one, room) for one in joined]
         analysers = [Analyser(engine) for _ in joined]
         for one in joined:
             one.join()
@@ -138,8 +139,8 @@ def receive(channels: int, engine: Engine) -> dict[str, float]:
         while (passed_s := time.monotonic() - start_s) < LIVE_S:
             for receiver, analyser in zip(receivers, analysers, strict=True):
                 for came in receiver.drain():
-                    analyser.feed(came.data, came.arrival_ns, came.dropped)
-                    datagrams += 1
+                    analyser.feed_run(came.data, came.arrivals_ns, came.dropped)
+                    datagrams += len(came.arrivals_ns)
             time.sleep(NAP_S)
         used_s = time.process_time() - cpu_s
         drops = sum(one.drops() for one in joined)

@@ -37,6 +37,19 @@ def live(data: bytes) -> None:
     analyser.report().as_json()
 
 
+def runs(data: bytes) -> None:
+    """Datagrams of one size in a row, before them how many, their size and their distance."""
+    analyser, at, now_ns = Analyser("plain"), 0, 0
+    while at + 4 < len(data):
+        count, size, wait = 1 + data[at] % 16, int.from_bytes(data[at + 1 : at + 3]) % 1_500, data[at + 3]
+        part = data[at + 4 : at + 4 + count * size].ljust(count * size, b"\x47")
+        arrivals_ns = [now_ns + nth * wait * 1_000_000 for nth in range(count)]
+        analyser.feed_run(part, arrivals_ns, wait % 3 == 1)
+        now_ns, at = arrivals_ns[-1], at + 4 + count * size
+    analyser.finish()
+    analyser.report().as_json()
+
+
 def sections(data: bytes) -> None:
     """Payloads of a PID that carries tables; and a section as such, whose CRC a fuzzer does not find."""
     assembler, tables = Assembler(), Tables()
@@ -53,6 +66,14 @@ def _decoders() -> Decoders:
     return {
         "file": (of_file, (b"".join(packets),)),
         "live": (live, (b"".join(framed),)),
+        "runs": (
+            runs,
+            (
+                b"\x01\x05\x24\x07" + b"".join(parts),
+                b"\x01" + (12 + 1_316).to_bytes(2) + b"\x08" + b"".join(over_rtp(parts)),
+                b"\x03\x00\xbc\x02" + b"".join(packets[:4]) + b"\x01\x01\x78\xff" + b"".join(packets[4:8]),
+            ),
+        ),
         "sections": (sections, (b"\x00" + pat() + pmt(),)),
         "rtp": (rtp.decode, (over_rtp(parts)[0],)),
     }

@@ -27,7 +27,7 @@ from balise_agent.net.tv import machine
 from balise_agent.net.tv.address import Address
 from balise_agent.net.tv.joining import Joined
 from balise_agent.net.tv.leaving import Watch
-from balise_agent.net.tv.receiving import Receiver
+from balise_agent.net.tv.receiving import Came, Receiver, slots
 from balise_agent.net.tv.sample import sample, window, zap
 from balise_agent.probes import tv, tv_plan, tv_rates
 from balise_agent.probes.context import Context
@@ -124,8 +124,8 @@ def test_a_group_of_another_socket_of_this_machine_is_not_ours() -> None:
         theirs = stack.enter_context(closing(Joined(Address(group=GROUP, port=port), "lo")))
         theirs.join()
         with sending(PLAIN, GROUP, port):
-            until(lambda: list(Receiver(theirs).drain()), "the other socket has some")
-        assert list(Receiver(ours).drain()) == []
+            until(lambda: list(Receiver(theirs, slots()).drain()), "the other socket has some")
+        assert list(Receiver(ours, slots()).drain()) == []
 
 
 def test_a_channel_sent_to_this_probe_alone_is_received_and_is_no_join(tmp_path: Path) -> None:
@@ -150,20 +150,21 @@ def test_what_is_no_transport_stream_is_said_to_be_none() -> None:
     assert found.outcome.reason == "no_stream"
 
 
-def test_what_this_machine_drops_is_never_the_lines() -> None:
+@pytest.mark.parametrize("is_at_once", [True, False])
+def test_what_this_machine_drops_is_never_the_lines(is_at_once: bool) -> None:
     """2,000 datagrams into a queue for some 900, 5 of them withheld; then it is read again."""
     port = free_port(socket.SOCK_DGRAM)
     parts = over_rtp(datagrams(stream(14_140)))
     withheld = set(range(2_003, 2_008))
     analyser = Analyser("plain")
     with closing(Joined(Address(group="127.0.0.1", port=port))) as joined, closing(to(port)) as sender:
-        receiver = Receiver(joined)
+        receiver = Receiver(joined, slots() if is_at_once else None)
         for number, part in enumerate(parts):
             if number not in withheld:
                 sender.send(part)
             if number < 10 or number >= 2_000:
                 for came in receiver.drain():
-                    analyser.feed(came.data, came.arrival_ns, came.dropped)
+                    analyser.feed_run(came.data, came.arrivals_ns, came.dropped)
         analyser.drop(receiver.unseen_drops())
         dropped = joined.drops()
     analyser.finish()
@@ -173,13 +174,43 @@ def test_what_this_machine_drops_is_never_the_lines() -> None:
     assert "cc_err" not in found
 
 
-def test_a_drop_after_the_last_datagram_is_seen_too() -> None:
+def one_by_one(came: list[Came]) -> list[tuple[bytes, int]]:
+    found = []
+    for data, arrivals_ns, _ in came:
+        size = len(data) // len(arrivals_ns)
+        found += [(data[n * size : (n + 1) * size], at_ns) for n, at_ns in enumerate(arrivals_ns)]
+    return found
+
+
+@pytest.mark.parametrize("source", ["", "127.0.0.1"])
+def test_many_at_once_are_what_each_for_itself_is(source: str) -> None:
+    """Of all sizes, from two senders, to two sockets that joined the same group."""
+    port, sizes = free_port(socket.SOCK_DGRAM), [1_316] * 300 + [0, 1, 188, 2_048, 2_049, 3_000] * 9 + [1_316] * 5
+    address = Address(group=GROUP, port=port, source=source)
+    with ExitStack() as stack:
+        both = [stack.enter_context(closing(Joined(address, "lo"))) for _ in range(2)]
+        for one in both:
+            one.join()
+        senders = [stack.enter_context(closing(bound_to(f"127.0.0.{host}"))) for host in (1, 2)]
+        for number, size in enumerate(sizes):
+            senders[number % 7 == 0].sendto(bytes([number & 0xFF]) * size, (GROUP, port))
+        room = slots()
+        assert room is not None
+        together, apart = list(Receiver(both[0], room).drain()), list(Receiver(both[1], None).drain())
+    assert one_by_one(together) == one_by_one(apart)
+    wanted = [n for n, size in enumerate(sizes) if size <= 2_048 and (n % 7 or not source)]
+    assert [len(data) for data, _ in one_by_one(apart)] == [sizes[n] for n in wanted]
+    assert max(len(one.arrivals_ns) for one in together) > (100 if not source else 0)
+
+
+@pytest.mark.parametrize("is_at_once", [True, False])
+def test_a_drop_after_the_last_datagram_is_seen_too(is_at_once: bool) -> None:
     port = free_port(socket.SOCK_DGRAM)
     with closing(Joined(Address(group="127.0.0.1", port=port))) as joined, closing(to(port)) as sender:
         for _ in range(3_000):
             sender.send(PLAIN[0])
-        receiver = Receiver(joined)
-        read = len(list(receiver.drain()))
+        receiver = Receiver(joined, slots() if is_at_once else None)
+        read = sum(len(one.arrivals_ns) for one in receiver.drain())
         assert (read + receiver.unseen_drops(), read < 3_000) == (3_000, True)
 
 
@@ -370,6 +401,13 @@ def crossed(near: str, far: str, group: str) -> dict[str, Any]:
 def to(port: int) -> socket.socket:
     made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     made.connect(("127.0.0.1", port))
+    return made
+
+
+def bound_to(source: str) -> socket.socket:
+    made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    made.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton("127.0.0.1"))
+    made.bind((source, 0))
     return made
 
 

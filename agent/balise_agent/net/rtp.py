@@ -9,6 +9,10 @@ import struct
 from typing import NamedTuple
 
 _HEADER = struct.Struct("!BBHII")
+_NUMBERS = struct.Struct("!2xHI")
+LEAST = _HEADER.size
+SIMPLE = 0x80
+"""First byte of a packet whose header is the shortest: no contributing source, no extension, no padding."""
 _EXTENSION = struct.Struct("!HH")
 _WRAP = 1 << 16
 _HALF = _WRAP // 2
@@ -45,6 +49,12 @@ def decode(data: bytes) -> Packet | None:
     if start > end:
         return None
     return Packet(second & 0x7F, bool(second & 0x80), sequence, timestamp, ssrc, start, end)
+
+
+def numbers(data: bytes, at: int) -> tuple[int, int]:
+    """Sequence number and timestamp of a packet there."""
+    sequence, timestamp = _NUMBERS.unpack_from(data, at)
+    return sequence, timestamp
 
 
 def extend(sequence: int, near: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -128,6 +129,51 @@ def test_sync_bytes_before_anything_give_a_report(seed: int, engine: Engine) -> 
     rng = random.Random(seed)
     data = b"".join(b"\x47" + rng.randbytes(187) for _ in range(800))
     assert analysed(data, engine) == analysed(data, "plain")
+
+
+def line(rng: random.Random, parts: list[bytes]) -> Iterator[tuple[bytes, int, int]]:
+    """Datagrams of a line that loses, repeats, swaps, is silent, and of a machine that drops; when; dropped before."""
+    at_ns, parts = 1_000_000_000_000_000_000, list(parts)
+    for number in range(1, len(parts)):
+        if rng.random() < 0.01:
+            parts[number - 1 : number + 1] = parts[number], parts[number - 1]
+    for part in parts:
+        draw = rng.random()
+        at_ns += 450_000_000 if draw < 0.003 else rng.randrange(500_000, 13_000_000)
+        if draw > 0.01:
+            yield part, at_ns, draw > 0.995
+        if draw > 0.99:
+            yield part, at_ns + 1, 0
+
+
+@pytest.mark.parametrize("encap", ["udp", "rtp", "ragged"])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_run_of_datagrams_is_read_as_each_of_them_is(seed: int, encap: str) -> None:
+    rng = random.Random(seed)
+    parts = ts.datagrams(ts.harmed(ts.stream(6_000, seed), seed) if seed % 2 else ts.stream(6_000, seed))
+    if encap == "rtp":
+        parts = ts.over_rtp(parts, 65_300)
+    if encap == "ragged":
+        parts = [one[: rng.choice((0, 1, 188, 1_300))] if rng.random() < 0.02 else one for one in parts]
+    came = list(line(rng, parts))
+    alone, runs = Analyser("plain"), {engine: Analyser(engine) for engine in ENGINES}
+    for one in came:
+        alone.feed(*one)
+    while came:
+        run = alike(came, rng.randrange(1, 200))
+        del came[: len(run)]
+        for analyser in runs.values():
+            analyser.feed_run(b"".join(data for data, _, _ in run), [at_ns for _, at_ns, _ in run], run[0][2])
+    alone.finish()
+    for analyser in runs.values():
+        analyser.finish()
+        assert analyser.report() == alone.report()
+
+
+def alike(came: list[tuple[bytes, int, int]], most: int) -> list[tuple[bytes, int, int]]:
+    """The first of them that have one size, up to one that was dropped before."""
+    end = next((n for n in range(1, len(came)) if len(came[n][0]) != len(came[0][0]) or came[n][2]), len(came))
+    return came[: min(end, most)]
 
 
 # -- where packets begin

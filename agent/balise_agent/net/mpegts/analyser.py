@@ -6,7 +6,7 @@ does the work where it is installed, in batches of about a second; else the plai
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from balise_agent.net.mpegts import plain
@@ -53,6 +53,19 @@ class Analyser:
         self._drops += dropped
         for datagram in self._order.push(data, arrival_ns, dropped):
             self._arrived(datagram)
+
+    def feed_run(self, data: bytes, arrivals_ns: Sequence[int], dropped: int = 0) -> None:
+        """Datagrams of one size in a row: the same as `feed` for each, at a fifth of its cost. ``dropped``: before the
+        first."""
+        size, place = len(data) // len(arrivals_ns), 0
+        while place < len(arrivals_ns):
+            run = self._within_second(arrivals_ns[place:]) if place or not dropped else []
+            packets = self._order.push_run(data[place * size : (place + len(run)) * size], run) if run else None
+            if packets is not None:
+                self._arrived_run(packets, run)
+            for nth in range(place, place + (0 if packets is not None else max(1, len(run)))):
+                self.feed(data[nth * size : (nth + 1) * size], arrivals_ns[nth], 0 if nth else dropped)
+            place += max(1, len(run))
 
     def drop(self, datagrams: int) -> None:
         """Datagrams that this machine dropped after the last one that came."""
@@ -106,6 +119,23 @@ class Analyser:
         if dropped:
             self._stream.dropped_before(index)
             self._drop_seconds.add(self._second(arrival_ns))
+        self._keep(packets)
+
+    def _within_second(self, arrivals_ns: Sequence[int]) -> Sequence[int]:
+        """Those before the one that ends a batch or a second of the delivery's."""
+        end_ns = (self._since_ns if self._pending else arrivals_ns[0]) + _BATCH_NS
+        end_ns = min(end_ns, self._delivery.second_ends_ns)
+        if max(arrivals_ns) < end_ns:
+            return arrivals_ns
+        return arrivals_ns[: next(nth for nth, arrival_ns in enumerate(arrivals_ns) if arrival_ns >= end_ns)]
+
+    def _arrived_run(self, packets: bytes, arrivals_ns: Sequence[int]) -> None:
+        """`_arrived` for each of a run within a second, nothing dropped, each packet with its sync byte."""
+        if not self._pending:
+            self._since_ns = arrivals_ns[0]
+        size, index = len(packets) // len(arrivals_ns), self._stream.index + self._size // SIZE
+        self._stream.timeline.arrived_run(index, size // SIZE, arrivals_ns)
+        self._delivery.came_run(arrivals_ns, size)
         self._keep(packets)
 
     def _in_step(self, packets: bytes) -> bytes:

@@ -10,6 +10,7 @@ import numpy as np
 
 from balise_agent.net.mpegts import batch_starts, batch_tables
 from balise_agent.net.mpegts.batch_clocks import clocks
+from balise_agent.net.mpegts.batch_times import Times
 from balise_agent.net.mpegts.continuity import Break, Counter
 from balise_agent.net.mpegts.heads import COUNTER, DAMAGED, SCRAMBLED, STARTS, Array, Heads, heads, lookup
 from balise_agent.net.mpegts.packet import DISCONTINUITY, NULL_PID, RANDOM_ACCESS, header
@@ -103,6 +104,7 @@ def _carry(stream: Stream, batch: Heads, place: int) -> None:
 def _events(stream: Stream, batch: Heads, found: _Found) -> None:
     """Hands over what is wanted, in order; what changes the wishes changes them from the next packet on."""
     reading, at, reach = stream.reading, 0, len(batch.words)
+    dates = Times(stream.timeline)  # the batch's clocks are read: nothing changes it any more
     begun = batch_starts.begun(batch, [index - batch.index for index, what in found.items() if what is True])
     while at < len(batch.words):
         wishes, of = reading.wishes, batch_starts.wanted(reading)
@@ -115,9 +117,9 @@ def _events(stream: Stream, batch: Heads, found: _Found) -> None:
                 end, reach = place + 1, max(_NEAREST, reach // 4)  # who changes them each packet costs no more
                 break
         for one in again:
-            batch_tables.count(stream, batch, one, end)
+            batch_tables.count(stream, batch, one, end, dates)
         first, last = np.searchsorted(begun, (at, end))
-        batch_starts.begin(stream, batch, begun[first:last], of)
+        batch_starts.begin(reading, batch, begun[first:last], of, dates)
         at = end
 
 

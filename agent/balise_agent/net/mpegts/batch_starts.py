@@ -7,11 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from balise_agent.net.mpegts.batch_times import see, times_ns
+from balise_agent.net.mpegts.batch_times import Times, see
 from balise_agent.net.mpegts.heads import ADAPTED, DAMAGED, PAYLOAD, SCRAMBLED, STARTS, Array, Heads, lookup
 from balise_agent.net.mpegts.packet import SIZE
 from balise_agent.net.mpegts.reading import PID_LIMIT_MS, PTS_LIMIT_MS, Interval, Reading
-from balise_agent.net.mpegts.stream import Stream
 
 _PES_HEAD = 13
 
@@ -35,16 +34,16 @@ def begun(heads: Heads, repeats: Collection[int]) -> Array:
     return np.flatnonzero(starts)
 
 
-def begin(stream: Stream, heads: Heads, places: Array, of: Wanted) -> None:
+def begin(reading: Reading, heads: Heads, places: Array, of: Wanted, dates: Times) -> None:
     """`Reading.begins` for each, PID by PID."""
     places = places[lookup(of.starts)[heads.pids[places]]]
     if not len(places):
         return
-    times, dated, pids = times_ns(stream.timeline, places + heads.index), _has_pts(heads, places), heads.pids[places]
+    times, dated, pids = dates.at(places + heads.index), _has_pts(heads, places), heads.pids[places]
     for pid in heads.groups.keys() & of.starts.keys():
         mine = np.flatnonzero(pids == pid)
         if len(mine):
-            _begin_one(stream.reading, pid, of, places[mine] + heads.index, times[mine], dated[mine])
+            _begin_one(reading, pid, of, places[mine] + heads.index, times[mine], dated[mine])
 
 
 def _begin_one(reading: Reading, pid: int, of: Wanted, indices: Array, times: Array, dated: Array) -> None:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from balise_agent.net.mpegts.batch_times import see, times_ns
+from balise_agent.net.mpegts.batch_times import Times, see
 from balise_agent.net.mpegts.continuity import Break
 from balise_agent.net.mpegts.heads import DAMAGED, STARTS, Array, Heads
 from balise_agent.net.mpegts.packet import SIZE, header
@@ -147,13 +147,13 @@ def _are_all(heads: Heads, places: Array, payload: bytes) -> bool:
     return bool((heads.packets[places, 4:] == np.frombuffer(payload, np.uint8)).all())
 
 
-def count(stream: Stream, heads: Heads, again: Again, end: int) -> None:
+def count(stream: Stream, heads: Heads, again: Again, end: int, dates: Times) -> None:
     """Those before a place."""
     reading, places = stream.reading, again.places[: np.searchsorted(again.places, end)]
     if not len(places) or again.interval is None:
         return
     reading.tables.count(again.pid, again.tables[0], len(places))
-    times, name = times_ns(stream.timeline, places + heads.index), "pat" if again.pid == PAT_PID else "pmt"
+    times, name = dates.at(places + heads.index), "pat" if again.pid == PAT_PID else "pmt"
     reading.firsts.setdefault(name, float(times[0]))
     for nth, passed_ms in see(again.interval, times, TABLE_LIMIT_MS):
         reading.late(int(places[nth]) + heads.index, again.pid, passed_ms, TABLE_LIMIT_MS, f"{name}_late")

@@ -9,11 +9,16 @@ from balise_agent.net.mpegts.reading import Interval
 from balise_agent.net.mpegts.timeline import Timeline
 
 
-def times_ns(timeline: Timeline, indices: Array) -> Array:
-    """`Timeline.at` of each."""
-    starts, base_ns, each_ns = map(np.asarray, timeline.parts())
-    part = np.maximum(np.searchsorted(starts, indices, "right") - 1, 0)
-    return base_ns[part] + (indices - starts[part]) * each_ns[part]
+class Times:
+    """Of a timeline as it is now: its parts are made arrays of once for all who ask."""
+
+    def __init__(self, timeline: Timeline) -> None:
+        self._starts, self._base_ns, self._each_ns = map(np.asarray, timeline.parts())
+
+    def at(self, indices: Array) -> Array:
+        """`Timeline.at` of each, in ns."""
+        part = np.maximum(np.searchsorted(self._starts, indices, "right") - 1, 0)
+        return self._base_ns[part] + (indices - self._starts[part]) * self._each_ns[part]
 
 
 def see(interval: Interval, times: Array, limit_ms: float) -> list[tuple[int, float]]:

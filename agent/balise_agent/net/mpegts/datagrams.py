@@ -7,6 +7,7 @@ continuity counter. Plain UDP does not: a datagram that is byte for byte one of 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from balise_agent.net import rtp
@@ -58,6 +59,16 @@ class Order:
         self.is_rtp = True
         return self._numbered(packet, Datagram(data[packet.start : packet.end], arrival_ns, dropped))
 
+    def push_run(self, data: bytes, arrivals_ns: Sequence[int]) -> bytes | None:
+        """Datagrams of one size: their packets, where each is the next one and whole; None: `push` each."""
+        size = len(data) // len(arrivals_ns)
+        if not size:
+            return None
+        packets = self._plain_run(data, size) if data.startswith(_SYNC) else self._numbered_run(data, size, arrivals_ns)
+        if packets is not None:
+            self.received += len(arrivals_ns)
+        return packets
+
     def end(self) -> list[Datagram]:
         """What waited: nothing comes any more."""
         out = []
@@ -72,6 +83,39 @@ class Order:
         self._recent.append(data)
         self.received += 1
         return [Datagram(data, arrival_ns, dropped)]
+
+    def _plain_run(self, data: bytes, size: int) -> bytes | None:
+        """Where none is a repeat."""
+        if not _are_packets(data, size):
+            return None
+        recent = self._recent.copy()
+        for at in range(0, len(data), size):
+            part = data[at : at + size]
+            if part in recent and not _is_null(part):
+                return None
+            recent.append(part)
+        self._recent, self.is_rtp = recent, bool(self.is_rtp)
+        return data
+
+    def _numbered_run(self, data: bytes, size: int, arrivals_ns: Sequence[int]) -> bytes | None:
+        """Where none is missing or late, and each has the shortest header."""
+        places = range(0, len(data), size)
+        if self._held or self._next is None or size < rtp.LEAST or set(data[::size]) != {rtp.SIMPLE}:
+            return None
+        if self._next != self._newest + 1:
+            return None
+        heads = [rtp.numbers(data, at) for at in places]
+        first = self._next & 0xFFFF
+        if [number for number, _ in heads] != [first + n & 0xFFFF for n in range(len(heads))]:
+            return None
+        packets = b"".join([data[at + rtp.LEAST : at + size] for at in places])
+        if not _are_packets(packets, size - rtp.LEAST):
+            return None
+        for (_, timestamp), arrival_ns in zip(heads, arrivals_ns, strict=True):
+            self._measure(timestamp, arrival_ns)
+        self._newest += len(heads)
+        self._next += len(heads)
+        return packets
 
     def _numbered(self, packet: rtp.Packet, datagram: Datagram) -> list[Datagram]:
         self._measure(packet.timestamp, datagram.arrival_ns)
@@ -125,6 +169,11 @@ class Order:
             if step < _RTP_HZ * 10:
                 self.jitter += (step - self.jitter) / 16
         self._transit = transit
+
+
+def _are_packets(data: bytes, each: int) -> bool:
+    """Whether so many bytes at a time are whole packets, each with its sync byte."""
+    return not each % SIZE and each > 0 and data[::SIZE].count(SYNC) * SIZE == len(data)
 
 
 def _is_null(data: bytes) -> bool:

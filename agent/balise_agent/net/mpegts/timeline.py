@@ -9,6 +9,7 @@ Rule 1: the same packets have the same times, whatever the cuts between batches.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 
 from balise_agent.net.mpegts.packet import NS_PER_TICK, ticks
 
@@ -36,6 +37,14 @@ class Timeline:
         if not self._live:
             self._live, self._origin_ns = True, arrival_ns
         self._turn(index, float(arrival_ns - self._origin_ns), 0.0)
+
+    def arrived_run(self, index: int, each: int, arrivals_ns: Sequence[int]) -> None:
+        """`arrived` for each of datagrams of so many packets."""
+        self.arrived(index, arrivals_ns[0])
+        origin_ns, more = self._origin_ns, len(arrivals_ns) - 1
+        self._starts += range(index + each, index + each * (more + 1), each)
+        self._base_ns += [float(arrival_ns - origin_ns) for arrival_ns in arrivals_ns[1:]]
+        self._each_ns += [0.0] * more
 
     def clock(self, index: int, pid: int, value: int, *, jumps: bool) -> None:
         """A PCR of the stream."""

@@ -20,7 +20,8 @@ SLOT_BYTES = 2048
 ANCILLARY_BYTES = 128
 
 # include/uapi/asm-generic/socket.h and linux/in.h, in6.h; Python 3.11 has none of them.
-_SO_TIMESTAMPNS, _SO_RXQ_OVFL, _SO_RCVBUFFORCE, _SO_MEMINFO = 35, 40, 33, 55
+SO_TIMESTAMPNS, SO_RXQ_OVFL = 35, 40
+_SO_RCVBUFFORCE, _SO_MEMINFO = 33, 55
 _IP_MULTICAST_ALL, _IPV6_MULTICAST_ALL = 49, 29
 _MCAST_JOIN_GROUP, _MCAST_LEAVE_GROUP, _MCAST_JOIN_SOURCE, _MCAST_LEAVE_SOURCE = 42, 45, 46, 47
 _SK_MEMINFO_DROPS = 8
@@ -28,7 +29,7 @@ _SK_MEMINFO = struct.Struct("@9I")
 _DROPS = struct.Struct("@I")
 _TIMESPEC = struct.Struct("@ll")
 _DROPS_BYTES, _TIMESPEC_BYTES = _DROPS.size, _TIMESPEC.size
-_SOL_SOCKET = int(socket.SOL_SOCKET)  # looked up for each datagram
+SOL_SOCKET = int(socket.SOL_SOCKET)  # looked up for each datagram
 _POINTER_BYTES = struct.calcsize("@P")
 _STORAGE_BYTES = 128  # struct sockaddr_storage
 
@@ -83,7 +84,7 @@ class Joined:
         told.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
         with contextlib.suppress(PermissionError):  # past net.core.rmem_max, where this user may
             told.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, RECEIVE_BYTES)
-        for option in (_SO_TIMESTAMPNS, _SO_RXQ_OVFL):
+        for option in (SO_TIMESTAMPNS, SO_RXQ_OVFL):
             told.setsockopt(socket.SOL_SOCKET, option, 1)
         if self.address.is_multicast:
             with contextlib.suppress(OSError):  # IPv6: since Linux 4.20
@@ -115,12 +116,12 @@ def told(ancillary: list[tuple[int, int, bytes]]) -> Told:
     """What stands beside a datagram."""
     stamp_ns = drops = None
     for level, kind, data in ancillary:
-        if level != _SOL_SOCKET:
+        if level != SOL_SOCKET:
             continue
-        if kind == _SO_TIMESTAMPNS and len(data) == _TIMESPEC_BYTES:
+        if kind == SO_TIMESTAMPNS and len(data) == _TIMESPEC_BYTES:
             seconds, nanoseconds = _TIMESPEC.unpack(data)
             stamp_ns = seconds * 1_000_000_000 + nanoseconds
-        elif kind == _SO_RXQ_OVFL and len(data) == _DROPS_BYTES:
+        elif kind == SO_RXQ_OVFL and len(data) == _DROPS_BYTES:
             (drops,) = _DROPS.unpack(data)
     return Told(stamp_ns, drops)
 

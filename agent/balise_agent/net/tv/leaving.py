@@ -14,7 +14,7 @@ import struct
 import time
 
 from balise_agent.net.tv.address import Address
-from balise_agent.net.tv.joining import ANCILLARY_BYTES, told
+from balise_agent.net.tv.joining import ANCILLARY_BYTES, SO_TIMESTAMPNS, told
 from balise_agent.net.tv.times import LEAVE_S
 
 QUIET_S = (
@@ -22,7 +22,6 @@ QUIET_S = (
 )
 
 _ETHERTYPES = {4: 0x0800, 6: 0x86DD}
-_SO_TIMESTAMPNS = 35
 _SOL_PACKET, _PACKET_ADD_MEMBERSHIP, _PACKET_MR_ALLMULTI = 263, 1, 2
 _DESTINATION = {4: slice(16, 20), 6: slice(24, 40)}
 _OUTGOING, _LOOPBACK = 4, 772  # PACKET_OUTGOING; ARPHRD_LOOPBACK: what is sent there is there, whoever left
@@ -67,7 +66,7 @@ class Watch:
         kind = _ETHERTYPES[self._address.af]
         opened = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK, socket.htons(kind))
         try:
-            opened.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+            opened.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
             if interface:
                 opened.bind((interface, kind))
                 request = struct.pack("@iHH8s", socket.if_nametoindex(interface), _PACKET_MR_ALLMULTI, 0, b"")

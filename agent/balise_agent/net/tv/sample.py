@@ -22,7 +22,7 @@ from balise_agent.net.tv import machine
 from balise_agent.net.tv.address import Address
 from balise_agent.net.tv.joining import Joined
 from balise_agent.net.tv.leaving import Watch
-from balise_agent.net.tv.receiving import Came, Receiver, listen
+from balise_agent.net.tv.receiving import Came, Receiver, listen, slots
 from balise_agent.net.tv.times import FIRST_S, START_S
 
 _STEPS: tuple[tuple[str, Literal["pat", "pmt", "pcr", "pes", "rap"]], ...] = (
@@ -81,12 +81,12 @@ class _Listening:
 
     def take(self, came: Came) -> None:
         if self.first_ns is None:
-            self.first_ns = came.arrival_ns
-        self.analyser.feed(came.data, came.arrival_ns, came.dropped)
+            self.first_ns = came.arrivals_ns[0]
+        self.analyser.feed_run(came.data, came.arrivals_ns, came.dropped)
 
 
 def _listened(joined: Joined, listen_s: float, interface: str, now_s: Callable[[], float]) -> Sample:
-    receiver, listening, before = Receiver(joined), _Listening(), machine.look()
+    receiver, listening, before = Receiver(joined, slots()), _Listening(), machine.look()
     carriers = link.carrier_changes(interface)
     watch = Watch(joined.address, interface) if joined.address.is_multicast else None
     asked_ns, begun_s = time.time_ns(), now_s()
