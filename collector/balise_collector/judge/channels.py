@@ -16,12 +16,15 @@ from balise_collector.judge.ground import Ground
 from balise_collector.judge.incidents import Incident, Spell, reused
 from balise_collector.judge.marks import DAY_MS, NEVER, Channel
 from balise_collector.judge.runs import is_explained
+from balise_collector.judge.topology import Scope
 
 GOODS_BREAK = 3  # so many good samples between two bad ones: the channel was well meanwhile
 APART_MS = 90 * MINUTE_MS  # bad samples further apart are two faults, as no good one tells
 TOGETHER_MS = 30 * MINUTE_MS  # channels that fail within it fail together
 UNSEEN_MIN = 15  # so long a channel is taken to be bad after its last bad sample, where none tells
-ONE_BUILDING = 0.6
+ONE_ELEMENT = 0.6
+BUILDING: Scope = "building"
+PON: Scope = "pon"
 MOST = 0.8  # of the channels: all of them
 
 
@@ -99,7 +102,7 @@ class Channels:
     def _close(self, runs: list[Run], channel: str, seen: Channel, run: Sequence[tuple[int, str]]) -> None:
         settings, ground = self._ground.settings, self._ground
         homes = sorted({home for _, home in run})
-        if len(homes) < settings.channel_homes or _is_one_building(ground, homes):
+        if len(homes) < settings.channel_homes or any(_is_one(ground, homes, scope) for scope in (BUILDING, PON)):
             return
         first, last = run[0][0] // MINUTE_MS, run[-1][0] // MINUTE_MS
         if seen.goods(first, last + 1) > len(run) * (1 - settings.channel_share):
@@ -178,12 +181,14 @@ def _reference(ground: Ground, channels: Sequence[str], since_ms: int, until_ms:
     return "network", "the reference probe at the head-end has them well: the network after it"
 
 
-def _is_one_building(ground: Ground, homes: Sequence[str]) -> bool:
-    """Most of them are of one building, and more than its size explains: then it is that building's television."""
-    count = Counter(ground.topology.homes[home].building for home in homes)
-    building, most = max(count.items(), key=lambda c: (c[1], c[0]))
-    share = ground.measured(("building", building)) / max(1, len(ground.logs))
-    return len(count) < 2 or most > max(ONE_BUILDING, 1.5 * share) * len(homes)
+def _is_one(ground: Ground, homes: Sequence[str], scope: Scope) -> bool:
+    """Most of them are of one building, or of one PON, and more than its size explains: then it is that one's."""
+    count = Counter(element for home in homes for element in ground.groups[home] if element[0] == scope)
+    if not count:
+        return False
+    element, most = max(count.items(), key=lambda c: (c[1], c[0]))
+    share = ground.measured(element) / max(1, len(ground.logs))
+    return most > max(ONE_ELEMENT, 1.5 * share) * len(homes) or (scope == BUILDING and len(count) < 2)
 
 
 def _watches(ground: Ground, home: str, since_ms: int, until_ms: int | None) -> bool:

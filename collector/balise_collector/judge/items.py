@@ -87,14 +87,15 @@ def of_outage(log: HomeLog, outage: Stretch) -> Item | None:
 
 
 def of_start(log: HomeLog, started_ms: int, settings: Settings) -> Item | None:
-    """Its machine started anew within a silence through which its probe measured before: it had no power between the
-    last mark and this start, whatever held its messages up. None: it was no such start, or so soon that it only
-    restarted."""
+    """Its machine started anew, and no loss of its session tells since when it was dark: nobody heard of one, or its
+    messages were held up before. It had no power between its last mark and this start. None: it was no such start, or
+    so soon that it only restarted."""
     silence = log.silence_at(started_ms)
-    if silence is None or _matching(log, silence) is not None:
+    if silence is not None and _matching(log, silence) is not None:
         return None
     before = started_ms // c.MINUTE_MS - 1
-    last = log.cells.last(c.LINE_UP | c.LINE_DOWN, before, before - silence.lost_ms // c.MINUTE_MS)
+    within = c.DAY_MIN if silence is None else before - silence.lost_ms // c.MINUTE_MS
+    last = log.cells.last(c.LINE_UP | c.LINE_DOWN, before, within)
     start_ms = last * c.MINUTE_MS + MARK_TO_CUT_MS
     if last < 0 or started_ms - start_ms < settings.short_s * 1_000:
         return None
@@ -102,7 +103,7 @@ def of_start(log: HomeLog, started_ms: int, settings: Settings) -> Item | None:
         start_ms=start_ms,
         home=log.id,
         end_ms=started_ms,
-        known_ms=max(started_ms, silence.back_ms or 0),
+        known_ms=started_ms if silence is None else max(started_ms, silence.back_ms or 0),
         exact=True,
         lost_ms=None,
         account="power",

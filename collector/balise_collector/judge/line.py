@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter, deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from balise_collector.judge import cells as c
@@ -25,13 +25,16 @@ from balise_collector.judge.shared import Element, Place, is_shared, places
 
 BEFORE_MS = 900_000  # an outage is told of minutes after it began: so far back its cut may have begun
 CLUSTER_MS = 65_000  # after the first group that passes: the last of one cut are missed 23 s after the first
-MOST_EARLIER_MS = 60_000
+SPREAD_MS = 5_000  # homes date the same cut so far apart: some miss an echo sooner
 SETTLE_MS = 130_000  # by then the broker has missed everybody
 
 ACCOUNTS = {cause: account for account, (cause, _) in BY_ACCOUNT.items()} | {"works": "line"}
 """What a home in an incident of that cause says of itself, where it says anything."""
 
 BROKE = frozenset({"line", "core"})
+
+Passes = Callable[[Element, Collection[str]], bool]
+"""Whether these homes of an element are more than chance."""
 
 
 class _Window:
@@ -149,8 +152,8 @@ class Cuts:
             if (item.start_ms, item.home) in used:
                 continue
             window.slide(item.start_ms)
-            if item.account == "box" or ground.is_blind(item.start_ms):
-                continue  # its own probe says that it is not shared; or nobody heard
+            if item.account == "box" or (not item.exact and ground.is_blind(item.start_ms)):
+                continue  # its own probe says that it is not shared; or nobody heard, and it does not say either
             if item.account and any(_explains(ground, i, item) for i in found):
                 continue  # another fault hid it for a while: it is one of those that go on
             window.add(item)
@@ -184,10 +187,17 @@ class Cuts:
         first = {item.home: item for item in reversed(cluster)}
         seed_ms = cluster[-1].start_ms
         check_ms = min(now_ms, max(i.start_ms for i in cluster) + SETTLE_MS)
-        found = self._placed(first, None, seed_ms, check_ms)
+        found = self._placed(
+            first,
+            None,
+            check_ms,
+            lambda element, homes: self._passes(element, len(homes), _told(first, homes), seed_ms),
+        )
         return [self._incident(place, [first[h] for h in place.homes], now_ms, check_ms) for place in found]
 
-    def _placed(self, items: dict[str, Item], only: Collection[str] | None, seed_ms: int, check_ms: int) -> list[Place]:
+    def _placed(
+        self, items: dict[str, Item], only: Collection[str] | None, check_ms: int, passes: Passes
+    ) -> list[Place]:
         ground = self._ground
 
         def groups(home: str) -> list[Element]:
@@ -198,7 +208,7 @@ class Cuts:
             groups,
             lambda element: ground.healthy(element, items, lambda log: is_spared(log, check_ms, _rank(items.values()))),
             ground.size,
-            lambda element, homes: self._passes(element, len(homes), _told(items, homes), seed_ms),
+            passes,
             ground.settings.spared,
         )
 
@@ -233,14 +243,14 @@ class Cuts:
         )
 
     def _by_cause(self, place: Place, items: dict[str, Item], cause: Cause, check_ms: int) -> Place:
-        """Power follows buildings, light follows the plant: a known cause decides between two that explain the same."""
+        """Power follows buildings, light follows the plant: a known cause decides between two that explain the same.
+        That it is no chance is known by then: of the elements that hold most of them none has to show it again."""
         if not cause.elements:
             return place
         if place.element[0] in cause.elements:
             return replace(place, rival=None)
-        seed_ms = max(item.start_ms for item in items.values())
-        found = self._placed(items, cause.elements, seed_ms, check_ms)
-        if found and len(found[0].homes) * 10 >= 8 * len(items):
+        found = self._placed(items, cause.elements, check_ms, lambda _, homes: len(homes) * 10 >= 8 * len(items))
+        if found:
             return Place(element=found[0].element, homes=place.homes, part=found[0].part)
         return place
 
@@ -341,7 +351,7 @@ def _explains(ground: Ground, incident: Incident, item: Item) -> bool:
     if item.account and ACCOUNTS.get(incident.cause, item.account) != item.account:
         return False  # what its own records say is another fault
     end_ms = incident.until_ms
-    return incident.since_ms <= item.start_ms and (end_ms is None or item.start_ms < end_ms)
+    return incident.since_ms - SPREAD_MS <= item.start_ms and (end_ms is None or item.start_ms < end_ms)
 
 
 def _edge(incident: Incident) -> int:

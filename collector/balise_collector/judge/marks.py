@@ -21,6 +21,7 @@ BUCKET_MIN = 10
 DAY_MS = DAY_MIN * MINUTE_MS
 BOOT_SLACK_MS = 300_000
 APART_MIN = 2 * DAY_MIN  # bad samples further apart are two faults, though nobody looked in between
+NEAR_TEST_MS = 900_000  # around a test, whether the line was clear
 NEAR_MS = 5_400_000  # a radio is looked at so seldom, and speaks for the time around
 TELEPHONE = (("sip", c.SIP_BAD, c.SIP_OK), ("register", c.TEL_BAD, c.TEL_OK), ("call", c.CALL_BAD, c.CALL_OK))
 
@@ -147,8 +148,11 @@ class Marks:
                 self._run(log, name, ts_ms, 0)
 
     def quality(self, log: HomeLog, ts_ms: int) -> None:
-        """A minute of a home became worse."""
+        """A minute of a home became worse; so did the line on which a test near it was made."""
         self.lossy.setdefault(log.id, set()).add(ts_ms // MINUTE_MS // BUCKET_MIN)
+        at = bisect_left(log.rates, ts_ms - NEAR_TEST_MS - MINUTE_MS, key=lambda rate: rate.ts_ms)
+        if at < len(log.rates) and log.rates[at].ts_ms <= ts_ms + NEAR_TEST_MS + MINUTE_MS:
+            self.rate(log, log.rates[at].ts_ms)
 
     def explained(self, log: HomeLog, ts_ms: int) -> None:
         """Something explains what was bad around that minute: the service's samples are judged again."""

@@ -1,10 +1,11 @@
 """Does a home get the rate it pays for, and does its line keep its delay while it is full?
 
-From the few tests that fill the line. Too slow: two tests in a row below the contract, one of them outside the
-evening, with no good one between; until there is a second, one is enough outside the evening while nobody used the
-line. Bufferbloat: one test of latency under load above the limit, until the next good one.
+From the few tests that fill the line. Too slow: two tests in a row below the contract, one of them on a clear line,
+with no good one between; until there is a second, one is enough on a clear line that nobody used. Bufferbloat: one
+test of latency under load above the limit, until the next good one.
 
 Rule 1: where most of the fleet is slow in the same hours, our target is, and no home.
+Rule 2: a full PON shows in echoes: a line that lost none and was not slow to answer was clear, in the evening too.
 """
 
 from __future__ import annotations
@@ -13,16 +14,19 @@ from bisect import bisect_left, insort
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from balise_collector.judge import cells as c
 from balise_collector.judge.cells import MINUTE_MS
 from balise_collector.judge.ground import Ground
 from balise_collector.judge.habits import civil
 from balise_collector.judge.incidents import Incident, Spell, reused
 from balise_collector.judge.log import HomeLog, Rate
+from balise_collector.judge.marks import NEAR_TEST_MS
 
 FLEET_MS = 3 * 3_600_000  # before and after a test, the others' tests are looked at
 FLEET_SHARE = 0.5
 FLEET_LEAST = 5  # so many other homes, each by its test that is nearest in time, tell of the target
 EVENING = range(36, 48)  # half hours from 18 h
+CLEAR_MOST = 6  # minutes around a test that lost echoes or were slow: a fifth, and the line was not clear
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,10 +97,11 @@ class Rating:
         bloat_us = self._ground.settings.bloat_us
         mine = [r for r in log.rates if r.share >= 0 and not (self._is_low(r) and self._is_ours(r.ts_ms, log.id))]
         rates = [(r.ts_ms, self._is_low(r)) for r in mine]
-        sure = {r.ts_ms for r in mine if r.idle and civil(r.ts_ms)[1] not in EVENING}
+        clear = {r.ts_ms for r in mine if _is_clear(log, r.ts_ms)}
+        sure = {r.ts_ms for r in mine if r.idle and r.ts_ms in clear}
         loads = [(r.ts_ms, r.bloat_us > bloat_us) for r in log.rates if r.bloat_us >= 0]
         return [
-            *(run for run in _runs(rates, "provisioning", 2, sure) if _by_day(rates, run)),
+            *(run for run in _runs(rates, "provisioning", 2, sure) if _is_in(rates, run, clear)),
             *_runs(loads, "bufferbloat", 1),
         ]
 
@@ -146,8 +151,14 @@ def _runs(tests: Sequence[tuple[int, bool]], cause: str, least: int, sure: Colle
     return found
 
 
-def _by_day(tests: Sequence[tuple[int, bool]], slow: Slow) -> bool:
-    """Not in evenings alone: that would be congestion."""
-    return any(
-        bad and slow.start_ms <= ts_ms <= slow.last_ms and civil(ts_ms)[1] not in EVENING for ts_ms, bad in tests
-    )
+def _is_clear(log: HomeLog, ts_ms: int) -> bool:
+    """By day it mostly is; in the evening its echoes tell."""
+    if civil(ts_ms)[1] not in EVENING:
+        return True
+    first, last = (ts_ms - NEAR_TEST_MS) // MINUTE_MS, (ts_ms + NEAR_TEST_MS) // MINUTE_MS
+    return sum(1 for _ in log.cells.seen(c.LOSSY | c.SLOW_RTT, first, last)) <= CLEAR_MOST
+
+
+def _is_in(tests: Sequence[tuple[int, bool]], slow: Slow, clear: Collection[int]) -> bool:
+    """One of its bad tests was on a clear line; else it is congestion."""
+    return any(bad and slow.start_ms <= ts_ms <= slow.last_ms and ts_ms in clear for ts_ms, bad in tests)

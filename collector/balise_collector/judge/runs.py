@@ -19,31 +19,41 @@ from balise_collector.judge.settings import Settings
 from balise_collector.judge.symptoms import Episode
 
 LOSSY_LEAST = 2  # of the minutes around: one echo in a minute is lost anywhere
+POOR = c.LOSSY | c.SLOW_RTT  # a full PON delays each minute and loses in some
 NEAR_MIN = 3  # a sample of ten seconds stands beside the minutes around it
+FAR_MIN, FAR_LEAST = 10, 4  # a few lost in a hundred leave some minutes whole: four of twenty are no chance either
 
 
 def is_explained(log: HomeLog, minute: int) -> bool:
-    """What the line loses, or the probe's own radio or clock, or a cut, is no service's fault."""
-    near = [bits for _, bits in log.cells.seen(c.LOSSY | c.CLOCK_BAD, minute - NEAR_MIN, minute + NEAR_MIN)]
-    if sum(bool(bits & c.LOSSY) for bits in near) >= LOSSY_LEAST or any(bits & c.CLOCK_BAD for bits in near):
-        return True
-    return is_weak(log, minute) or is_cut(log, minute)
+    """What the line loses or delays, or the probe's own radio or clock, or a cut, is no service's fault."""
+    return _is_poor(log, minute) or _is_misdated(log, minute) or is_weak(log, minute) or is_cut(log, minute)
+
+
+def _is_poor(log: HomeLog, minute: int) -> bool:
+    """The line lost or delayed in some of the minutes around, or in many further away."""
+    near = [at for at, _ in log.cells.seen(POOR, minute - FAR_MIN, minute + FAR_MIN)]
+    return len(near) >= FAR_LEAST or sum(abs(at - minute) <= NEAR_MIN for at in near) >= LOSSY_LEAST
+
+
+def _is_misdated(log: HomeLog, minute: int) -> bool:
+    return log.cells.next(c.CLOCK_BAD, minute - NEAR_MIN, 2 * NEAR_MIN + 1) >= 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """``least``: bad samples in a row that are a run."""
+    """``least``: bad samples in a row that are a run; ``plain``: what it says, no line can do by losing or delaying."""
 
     bad: int
     ok: int
     least: int
+    plain: bool = False
 
 
 KINDS = {
     "tv": Kind(bad=c.TV_BAD, ok=c.TV_OK, least=2),
     "sip": Kind(bad=c.SIP_BAD, ok=c.SIP_OK, least=2),
-    "register": Kind(bad=c.TEL_BAD, ok=c.TEL_OK, least=1),
-    "call": Kind(bad=c.CALL_BAD, ok=c.CALL_OK, least=2),
+    "register": Kind(bad=c.TEL_BAD, ok=c.TEL_OK, least=1, plain=True),  # the registrar refused
+    "call": Kind(bad=c.CALL_BAD, ok=c.CALL_OK, least=2, plain=True),  # nothing was heard at all
 }
 
 Skip = Callable[[int], bool]
@@ -68,7 +78,8 @@ def episodes(log: HomeLog, name: str, minute: int, settings: Settings, skip: Ski
             _close(found, log.id, kind, run, last_ok, at, ttl)
             run, last_ok = [], at
             continue
-        if is_explained(log, at) or skip(at):
+        explained = _is_misdated(log, at) or is_cut(log, at) if kind.plain else is_explained(log, at)
+        if explained or skip(at):
             continue
         if run and at - run[-1] > ttl:  # nobody looked for so long: it may have gone on, or not
             _close(found, log.id, kind, run, last_ok, at, ttl, hidden=True)

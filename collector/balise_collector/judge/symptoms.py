@@ -24,6 +24,7 @@ DAY_MIN = 1_440
 OF_THE_OPERATOR = frozenset({"dns", "upstream", "target", "registrar"})
 """What all of its homes share: of two elements that explain the same, the larger one is nearer to it."""
 
+SPREAD_MS = 5_000  # homes date the same fault so far apart: some miss an echo sooner
 ALPHA = 1e-8  # a service fails alone far more seldom than a probe goes silent, and is looked at far less often
 
 
@@ -434,4 +435,4 @@ def _explains(ground: Ground, incident: Incident, episode: Episode) -> bool:
     if incident.part or incident.element not in ground.groups[episode.home]:
         return False
     end_ms = incident.until_ms
-    return incident.since_ms <= episode.start_ms and (end_ms is None or episode.start_ms < end_ms)
+    return incident.since_ms - SPREAD_MS <= episode.start_ms and (end_ms is None or episode.start_ms < end_ms)

@@ -269,3 +269,38 @@ def test_power_that_goes_while_everybodys_messages_are_held_up_is_seen_once_they
     (down,) = [s for s in judge.timeline(homes[0], "internet", T0, back_ms + HOUR) if s.state == 2]
     assert (abs(down.start_ms - off_ms) <= 2 * MINUTE, down.end_ms) == (True, on_ms)
     assert {s.state for s in judge.timeline(HOMES[0], "internet", CUT, back_ms)} == {0}
+
+
+def test_three_homes_that_share_a_building_and_a_pon_are_part_of_the_pon_once_they_say_that_light_was_gone() -> None:
+    homes = HOMES[6:9]
+    judge = judged(quiet(homes, CUT + 2 * HOUR), cut(homes, CUT, CUT + HOUR, "access.line"), until_ms=CUT + 2 * HOUR)
+    incident = one(judge)
+    assert (incident.element, incident.part, incident.cause) == (("pon", "P0"), True, "fibre")
+
+
+def test_television_that_a_full_pon_disturbs_is_no_fault_of_a_home() -> None:
+    home = HOMES[2]
+    slow = [row(home, "reach", at, "op", sent=40, lost=0, p50_us=60_000) for at in range(CUT, CUT + HOUR, MINUTE)]
+    bad = [row(home, "tv_window", at, "c1", es_ratio=0.3) for at in range(CUT + 5 * MINUTE, CUT + HOUR, 5 * MINUTE)]
+    judge = judged(life(HOMES, T0, CUT + 2 * HOUR), slow, bad, until_ms=CUT + 2 * HOUR)
+    assert judge.incidents() == []
+    well = judged(life(HOMES, T0, CUT + 2 * HOUR), bad, until_ms=CUT + 2 * HOUR)
+    assert [i.kind for i in well.incidents()] == ["tv"]
+
+
+def test_a_pon_that_is_cut_while_nobody_hears_is_one_incident_once_its_homes_tell() -> None:
+    beats = [row("", "platform", at, "ingest", broker_ok=True) for at in range(T0, CUT + 2 * HOUR, MINUTE)]
+    heard = [r for r in beats if not CUT - 5 * MINUTE < r.ts_ms < CUT + 20 * MINUTE]
+    told = [outage(home, CUT, CUT + HOUR, "access.line") for home in FIRST_PON]
+    judge = judged(life(HOMES, T0, CUT + 2 * HOUR), heard, told, until_ms=CUT + 2 * HOUR)
+    found = [(i.element, i.cause) for i in judge.incidents() if i.kind == "line"]
+    assert found == [(("pon", "P0"), "fibre")]
+
+
+def test_power_that_went_while_nobody_heard_is_told_by_the_machines_that_started_anew() -> None:
+    homes, on_ms, end = HOMES[6:18], CUT + 40 * MINUTE, CUT + 2 * HOUR
+    others = [home for home in HOMES if home not in homes]
+    said = life(others, T0, end) + life(homes, T0, CUT) + life(homes, on_ms, end)
+    starts = [row(home, "host", on_ms + MINUTE, uptime_s=60) for home in homes]
+    incident = one(judged(said, starts, until_ms=end))
+    assert (incident.element, incident.cause) == (("building", "B1"), "power")

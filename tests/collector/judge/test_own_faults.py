@@ -10,6 +10,7 @@ from balise_collector.judge.rows import Row
 from tests.collector.judge.saying import HOUR, MINUTE, T0, life, row
 from tests.collector.judge.test_judge import CUT, HOMES, judged
 
+HOME, OTHER = HOMES[3], HOMES[4]
 OWN = ["interrupted", "link_down", "child_killed", "child_timeout", "join_refused", "no_socket"]
 
 
@@ -39,3 +40,29 @@ def test_a_call_that_the_probe_could_not_finish_is_no_fault_of_the_telephone(why
         row(HOMES[3], "voip_call", at, "echo", why=why, fail_class="local") for at in range(CUT, CUT + HOUR, 5 * MINUTE)
     ]
     assert states(calls, "telephone") == states([], "telephone")
+
+
+def lossy(home: str) -> list[Row]:
+    """Its line loses 5 % all the time."""
+    return [row(home, "reach", at, "op", sent=40, lost=2, p50_us=4_000) for at in range(T0, CUT + 2 * HOUR, MINUTE)]
+
+
+def test_a_line_that_loses_explains_no_refused_registration_and_no_call_without_any_voice() -> None:
+    refused = [
+        row(HOME, "voip_signal", at, "op.register", why="sip_forbidden", register_code=403)
+        for at in range(CUT, CUT + 2 * HOUR, HOUR)
+    ]
+    mute = [
+        row(OTHER, "voip_call", at, "op", setup_ok=True, one_way_audio=True)
+        for at in range(CUT, CUT + 2 * HOUR, 30 * MINUTE)
+    ]
+    judge = judged(life(HOMES, T0, CUT + 2 * HOUR), lossy(HOME), lossy(OTHER), refused, mute, until_ms=CUT + 2 * HOUR)
+    found = {(i.element[1], i.cause) for i in judge.incidents() if i.kind == "telephone"}
+    assert found == {(HOME, "account"), (OTHER, "audio")}
+
+
+def test_channels_that_one_lossy_pon_sees_bad_are_no_fault_of_the_head_end() -> None:
+    homes = HOMES[:12]
+    bad = [row(home, "tv_window", CUT + n * MINUTE, "c1", es_ratio=0.3) for n, home in enumerate(homes)]
+    judge = judged(life(HOMES, T0, CUT + HOUR), bad, until_ms=CUT + HOUR)
+    assert [i.what for i in judge.incidents() if i.what in ("channel", "head_end")] == []

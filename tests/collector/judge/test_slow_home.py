@@ -37,3 +37,28 @@ def test_a_home_is_slow_where_most_other_homes_are_not(rows: list[Row], slow: bo
     judge = judged(life(HOMES, T0, CUT + 3 * HOUR), filled(HOME, [0, 12], LOW_BPS), rows, until_ms=CUT + 3 * HOUR)
     found = {incident.element[1] for incident in judge.incidents() if incident.kind == "slow"}
     assert (HOME in found) is slow
+
+
+@pytest.mark.parametrize(("slow_minutes", "slow"), [(0, True), (3, True), (20, False)])
+def test_one_slow_test_in_the_evening_is_enough_where_the_lines_echoes_were_well_around_it(
+    slow_minutes: int, slow: bool
+) -> None:
+    evening = T0 + 14 * HOUR
+    low = row(HOME, "throughput", evening, "op.v4", validity="ok", gate="idle", down_bps=LOW_BPS)
+    delayed = [
+        row(HOME, "reach", evening + (at - slow_minutes // 2) * MINUTE, "op", sent=40, lost=0, p50_us=60_000)
+        for at in range(slow_minutes)
+    ]
+    judge = judged(life([HOME], evening - HOUR, evening + HOUR), [low], delayed, until_ms=evening + HOUR)
+    assert [incident.cause for incident in judge.incidents()] == ["provisioning"] * slow
+
+
+def test_minutes_that_come_late_still_tell_that_the_line_was_full() -> None:
+    evening = T0 + 14 * HOUR
+    low = row(HOME, "throughput", evening, "op.v4", validity="ok", gate="idle", down_bps=LOW_BPS)
+    judge = judged(life([HOME], evening - HOUR, evening - 30 * MINUTE), [low], until_ms=evening + HOUR)
+    assert len(judge.incidents()) == 1
+    times = range(evening - 10 * MINUTE, evening + 10 * MINUTE, MINUTE)
+    judge.take([row(HOME, "reach", at, "op", sent=40, lost=0, p50_us=60_000) for at in times])
+    judge.advance(evening + 2 * HOUR)
+    assert judge.incidents() == []
