@@ -90,18 +90,18 @@ class Heavy:
         self._filling, self._filled_s = False, -DRAIN_S
         self._changed = asyncio.Event()
         self._unwanted = asyncio.Event()
-        self._running = asyncio.Lock()
+        self._running, self._loading = asyncio.Lock(), asyncio.Lock()
 
     async def run(self) -> None:
         """Until cancelled: each slot in its time."""
-        await self._load()
         while True:
+            self._changed.clear()  # before the look: what changes meanwhile is looked at again
             wait_s = TURN_S
             try:
+                await self._load()
                 wait_s = await self._turn()
             except sqlite3.OperationalError as exc:
                 log.error("disk_refuses", extra={"why": str(exc)})
-            self._changed.clear()
             await until(self._changed, wait_s)
 
     @property
@@ -132,6 +132,7 @@ class Heavy:
             tests.append(Test(probe="loaded", shape="loaded", cause="demand"))
         if self._line.locked() or self._running.locked():
             raise RefusedError("test_running")
+        await self._load()
         today = civil.day_of(self._now_s())
         async with self._running:
             try:
@@ -311,12 +312,17 @@ class Heavy:
         return list(ledger.of(day_key(day)).values()), list(ledger.of(civil.month_of(day)).values())
 
     async def _load(self) -> None:
-        seed = self._outbox.get(SEED) or secrets.token_urlsafe(16)
-        await self._on_disk(partial(self._outbox.put, SEED, seed))
-        self._seed, self._ledger = seed, await self._on_disk(self._outbox.ledger)
-        if (ratio := self._outbox.get(RATIO)) is not None:
-            down, up = json.loads(ratio)
-            self._use.ratio = float(down), float(up)
+        """What is on the disk, once: a test may be asked for before the plan's first look."""
+        async with self._loading:
+            if self._seed:
+                return
+            seed = self._outbox.get(SEED) or secrets.token_urlsafe(16)
+            await self._on_disk(partial(self._outbox.put, SEED, seed))
+            self._ledger = await self._on_disk(self._outbox.ledger)
+            if (ratio := self._outbox.get(RATIO)) is not None:
+                down, up = json.loads(ratio)
+                self._use.ratio = float(down), float(up)
+            self._seed = seed
 
     async def _follow_day(self, today: int) -> None:
         """Tells the day that is over, and begins this one."""

@@ -175,7 +175,7 @@ async def home(folder: Path, port: int = 1, *, speaks: bool = True, **heavy: Any
         await made.opened()
         running = asyncio.create_task(made.heavy.run())
         try:
-            await soon(lambda: made.outbox.get(SEED) is not None)
+            await soon(lambda: made.heavy._ledger.day is not None)  # its first look is over
             yield made
         finally:
             running.cancel()

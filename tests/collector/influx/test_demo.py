@@ -19,7 +19,7 @@ def test_what_the_demo_measures_is_in_influxdb_too(name: str) -> None:
     options = ["--influx", server.url, "--database", server.database]
     options += ["--token", server.credential, "--org", server.org] if server.org else []
     run = subprocess.run(
-        balise("demo", "--seconds", "4", "--json", *options), capture_output=True, text=True, check=False, timeout=90
+        balise("demo", "--seconds", "8", "--json", *options), capture_output=True, text=True, check=False, timeout=90
     )
     said = json.loads(run.stdout)
     assert (run.returncode, said["influx_missing"]) == (0, 0), run.stderr
