@@ -10,20 +10,24 @@ from bench import ladder, tenant
 from bench.table import Row
 
 _LINE = "namespaces, the real runner and windows at the real cadence: STAMP each 1.5 s, four rungs and a name each 10 s"
+HOMES = 5  # side by side
 _HOUSE = "miniupnpd 2.3.1 and relay.c in namespaces, 10 Mbit/s each way, RTT 10 ms, queue 100 ms, BBR at the target"
 
 
-def ladder_rows(runs: int | None) -> Iterator[Row]:
-    """Cost of all rungs, and each fault's class."""
-    asked = argparse.Namespace(runs=runs or 1, homes=3, seconds=90.0, seed=1)
-    (cost,) = ladder.cost(asked)
+def cost_rows(runs: int | None) -> Iterator[Row]:
+    """What all rungs cost, over so often 90 s."""
+    (cost,) = ladder.cost(argparse.Namespace(seconds=(runs or 1) * 90.0))
     for work, name, unit, goal in (
         ("steady reach, all rungs: processor", "cpu_of_a_core", "of a core", ladder.GOAL_CPU),
         ("steady reach, all rungs: line", "line_gb_a_month", "GB a month", ladder.GOAL_GB),
     ):
         figure = float(cost[name])
         yield _row(work, unit, [figure], f"<= {goal}", holds=figure <= goal, conditions=_LINE)
-    found = list(ladder.place(asked))
+
+
+def place_rows(runs: int | None) -> Iterator[Row]:
+    """Each fault's class, so often."""
+    found = list(ladder.place(argparse.Namespace(runs=runs or 1, homes=HOMES, seed=1)))
     for goal_s in (ladder.GOAL_STEADY_S, ladder.GOAL_OTHER_S):
         mine = [row for row in found if row["goal"] == goal_s]
         seconds = [float(row["seconds"]) if row["right"] else ladder.PATIENCE_S for row in mine]

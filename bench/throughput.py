@@ -31,7 +31,7 @@ from bench.relay.peers import engine, iperf3, spec_of, target
 RATES_MBPS = (10, 50, 300, 800)
 QUEUES_MS = (20, 200)
 LOADED_QUEUES_MS = (20, 100, 200)
-AT_ONCE_MBPS = 150  # of lines side by side: so much leaves two cores idle for most of the time
+SIDE_BY_SIDE, SIDE_BY_SIDE_MBPS = 3, 150  # lines side by side: two threads of each relay never sleep long
 GOAL = 0.005
 MORE_AT_10 = 2
 GOAL_SHORT_QUEUE = 0.02  # where the queue is shorter than the bandwidth-delay product
@@ -51,7 +51,7 @@ def truth(runs: int, rates_mbps: Sequence[int] = RATES_MBPS, queues_ms: Sequence
     lines = list(product((1, 10, 40), queues_ms))
     for mbps in rates_mbps:
         count = runs + MORE_AT_10 if mbps == 10 and runs > 1 else runs
-        at_once = min(len(lines), max(1, AT_ONCE_MBPS // mbps))
+        at_once = min(SIDE_BY_SIDE, max(1, SIDE_BY_SIDE_MBPS // mbps))
 
         def rows(of: tuple[int, int], mbps: int = mbps, count: int = count) -> list[Row]:
             return list(_rates(mbps, *of, runs=count))
