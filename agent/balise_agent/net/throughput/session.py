@@ -7,8 +7,7 @@ Rule 2: whatever happens, streams are reset and the lease is given back, by its 
 from __future__ import annotations
 
 import contextlib
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
@@ -17,7 +16,7 @@ from balise_agent.net.throughput import dialogue, tcp_info
 from balise_agent.net.throughput.dialogue import Lease, Peer, Report, TroubleError
 from balise_agent.net.throughput.limits import Evidence
 from balise_agent.net.throughput.machine import Link, Moment, link_of, machine_share, moment, process_share
-from balise_agent.net.throughput.shape import FILL_CC, FILL_S, MOST_BYTES, Shape
+from balise_agent.net.throughput.shape import FILL_CC, FILL_S, MOST_BYTES, SAMPLE_S, Shape
 from balise_agent.net.throughput.streams import DRAIN_S, Each, Payload, Receiver, Sender, nothing
 from balise_agent.net.throughput.window import Reading, Summary, count, idle_share, on_the_link, shut_share, summarise
 
@@ -78,33 +77,15 @@ def leased(
 
 def download(session: Session, shape: Shape, cc: str, each: Each = nothing, *, fill: bool = False) -> Flow:
     """From the target to here, which sends by ``cc`` if it can. ``fill``: the queue is filled first, by `FILL_CC`."""
-    query = {"bytes": MOST_BYTES, "lease": session.lease.id, "cc": cc, "fill": int(fill)}
-    receiver = Receiver()
-    with ExitStack() as closing:
-        closing.callback(receiver.close)
-        socks = [closing.enter_context(dialogue.connect(session.peer)) for _ in range(session.streams)]
-        for sock in socks:
-            sock.sendall(dialogue.request("GET", "/garbage", session.peer, query))
-        for sock in socks:
-            dialogue.read_head(sock)
-            receiver.add(sock)
-        before, begun_s = moment(session.link), time.monotonic()
-
-        def over(now_s: float) -> bool:
-            since_s = receiver.started_s
-            late = since_s is None and now_s - begun_s > dialogue.ANSWER_S
-            return receiver.open == 0 or late or (since_s is not None and now_s - since_s >= shape.lasts_s)
-
-        receiver.run(over, _told(session, "down", receiver.readings, each))
-        after = moment(session.link)
-        ended_early = receiver.open == 0
+    with contextlib.closing(Receiver()) as receiver:
+        moments = _drained(session, shape, receiver, {"cc": cc, "fill": int(fill)}, each)
     counted = count(receiver.readings)
     summary = summarise(counted.samples, shape.discard_s, shape.duration_s)
     if summary is None:  # a target that is gone has no report either
-        raise TroubleError(failed("closed_early" if ended_early else "stalled"))
+        raise TroubleError(failed("closed_early" if receiver.open == 0 else "stalled"))
     report = _report(session, "down")
     own = sum(on_the_link(info, _IP_TCP_BYTES[session.af]) for info in receiver.readings[-1].streams)
-    flow = _flow(session, summary, report.sent, (before, after), own)
+    flow = _flow(session, summary, report.sent, moments, own)
     evidence = replace(
         flow.evidence,
         window_shut=shut_share(report.sent, shape.discard_s),
@@ -117,43 +98,38 @@ def download(session: Session, shape: Shape, cc: str, each: Each = nothing, *, f
         counter=counted.counter,
         gap_ratio=counted.gap_ratio,
         evidence=evidence,
-        loaded_from_s=receiver.started_s or begun_s,
+        loaded_from_s=receiver.started_s or flow.loaded_from_s,
     )
+
+
+def _drained(
+    session: Session, shape: Shape, receiver: Receiver, query: Mapping[str, object], each: Each
+) -> tuple[Moment, Moment]:
+    """When the streams began to be emptied, and when they were over."""
+    asked = dialogue.request("GET", "/garbage", session.peer, {"bytes": MOST_BYTES, "lease": session.lease.id, **query})
+    with ExitStack() as closing:
+        socks = [closing.enter_context(dialogue.connect(session.peer)) for _ in range(session.streams)]
+        for sock in socks:
+            sock.sendall(asked)
+        for sock in socks:
+            dialogue.read_head(sock)
+            receiver.add(sock)
+        before = moment(session.link)
+
+        def over(now_s: float) -> bool:
+            since_s = receiver.started_s
+            late = since_s is None and now_s - before.at_s > dialogue.ANSWER_S
+            return receiver.open == 0 or late or (since_s is not None and now_s - since_s >= shape.lasts_s)
+
+        receiver.run(over, _told(session, "down", receiver.readings, each))
+        return before, moment(session.link)
 
 
 def upload(session: Session, shape: Shape, cc: str, each: Each = nothing, *, fill: bool = False) -> Flow:
     """From here to the target; ``cc`` and ``fill`` as for `download`, if this user may."""
-    query = {"lease": session.lease.id}
-    payload = Payload()
-    sender = Sender(payload)
-    with ExitStack() as closing:
-        closing.callback(payload.close)
-        socks = [
-            closing.enter_context(dialogue.connect(session.peer, FILL_CC if fill else cc))
-            for _ in range(session.streams)
-        ]
-        closing.callback(sender.stop)
-        before, begun_s = moment(session.link), time.monotonic()
-        end_s = begun_s + shape.lasts_s + UPLOAD_MORE_S
-        for sock in socks:
-            sock.sendall(dialogue.request("POST", "/upload", session.peer, query, length=MOST_BYTES))
-            sender.add(sock, MOST_BYTES, deadline_s=end_s, ended=lambda _: None)
-        every_s = 0.1 if each is nothing else DRAIN_S
-        told = _told(session, "up", sender.readings, each)
-
-        def over(now_s: float) -> bool:
-            nonlocal fill
-            if fill and now_s - begun_s >= FILL_S:
-                fill = False
-                for sock in socks:
-                    tcp_info.ask_congestion(sock, (cc,))
-            return now_s >= end_s or sender.open == 0
-
-        sender.run(over, told, every_s)
-        after, used = moment(session.link), tcp_info.congestion(socks[0])
-        if sender.open == 0 and after.at_s < end_s:
-            dialogue.read_head(socks[0])  # says why, if it does
-            raise TroubleError(failed("closed_early"))
+    with contextlib.closing(Payload()) as payload:
+        sender = Sender(payload)
+        used, before, after = _filled(session, shape, sender, cc, each, fill=fill)
     report = _report(session, "up")
     summary = summarise(report.samples, shape.discard_s, shape.duration_s)
     if summary is None:
@@ -166,9 +142,38 @@ def upload(session: Session, shape: Shape, cc: str, each: Each = nothing, *, fil
         server_late=shut_share(sender.readings, shape.discard_s),
         server_share=report.server_share,
     )
-    return replace(
-        flow, cc=used, counter=report.counter, gap_ratio=report.gap_ratio, evidence=evidence, loaded_from_s=begun_s
-    )
+    return replace(flow, cc=used, counter=report.counter, gap_ratio=report.gap_ratio, evidence=evidence)
+
+
+def _filled(
+    session: Session, shape: Shape, sender: Sender, cc: str, each: Each, *, fill: bool
+) -> tuple[str, Moment, Moment]:
+    """By which control it was sent, when the streams began to be filled, and when they were over."""
+    asked = dialogue.request("POST", "/upload", session.peer, {"lease": session.lease.id}, length=MOST_BYTES)
+    first = FILL_CC if fill else cc
+    with ExitStack() as closing:
+        socks = [closing.enter_context(dialogue.connect(session.peer, first)) for _ in range(session.streams)]
+        closing.callback(sender.stop)
+        before = moment(session.link)
+        end_s = before.at_s + shape.lasts_s + UPLOAD_MORE_S
+        for sock in socks:
+            sock.sendall(asked)
+            sender.add(sock, MOST_BYTES, deadline_s=end_s, ended=lambda _: None)
+        turning = list(socks) if fill else []
+
+        def over(now_s: float) -> bool:
+            if now_s - before.at_s >= FILL_S:
+                while turning:
+                    tcp_info.ask_congestion(turning.pop(), (cc,))
+            return now_s >= end_s or sender.open == 0
+
+        every_s = SAMPLE_S if each is nothing else DRAIN_S
+        sender.run(over, _told(session, "up", sender.readings, each), every_s)
+        after, used = moment(session.link), tcp_info.congestion(socks[0])
+        if sender.open == 0 and after.at_s < end_s:
+            dialogue.read_head(socks[0])  # says why, if it does
+            raise TroubleError(failed("closed_early"))
+    return used, before, after
 
 
 def _told(session: Session, direction: str, readings: list[Reading], each: Each) -> Each:
