@@ -100,7 +100,10 @@ def _panel(panel: dict[str, Any], asking: Asking, over: Range) -> Iterator[str]:
     yield text(x + GAP * 2, y + 20, panel["title"], weight="bold")
     box = Box(x=x + GAP * 2, y=y + 32, width=width - GAP * 3, height=height - 42)
     span = over.over(panel["timeFrom"]) if panel.get("timeFrom") else over
-    kind = {"stat": _figures, "timeseries": _curves, "table": _table}.get(panel["type"], _bars)
+    if panel["type"] == "alertlist":
+        yield text(box.x, box.y + 16, "liste tenue par Grafana : pas dessinée ici", fill=FAINT, size=11)
+        return
+    kind = {"stat": _figures, "timeseries": _curves, "table": _table, "heatmap": _heat}.get(panel["type"], _bars)
     answers = [_ask(target, panel, asking, span) for target in panel["targets"]]
     yield from kind(panel, answers, box, span)
 
@@ -196,6 +199,26 @@ def _bars(panel: dict[str, Any], answers: list[list[dict[str, Any]]], box: Box, 
                     f'<rect x="{left:.1f}" y="{y + 1:.1f}" width="{max(0.5, right - left):.1f}"'
                     f' height="{height - 2:.1f}" fill="{colour}"/>'
                 )
+
+
+def _heat(panel: dict[str, Any], answers: list[list[dict[str, Any]]], box: Box, span: Range) -> Iterator[str]:
+    """A row for each query, the first at the bottom; the darker a cell, the more is in it."""
+    names = [str(target.get("alias") or "") for target in panel["targets"]]
+    found = [_series([answer])[0].points if answer else [] for answer in answers]
+    most = max([1, *(value for points in found for _, value in points if value)])
+    plot = Box(x=box.x + 92, y=box.y, width=box.width - 96, height=box.height - 18)
+    height, hour_ms = plot.height / len(names), 3_600_000
+    for at, (name, points) in enumerate(zip(names, found, strict=True)):
+        y = plot.y + plot.height - (at + 1) * height
+        yield text(box.x, y + height / 2 + 4, name, size=10)
+        for start_ms, value in points:
+            if value:
+                left, right = _across(start_ms, span, plot), _across(start_ms + hour_ms, span, plot)
+                yield (
+                    f'<rect x="{left:.1f}" y="{y + 1:.1f}" width="{max(0.5, right - left - 1):.1f}"'
+                    f' height="{height - 2:.1f}" fill="{LINES[0]}" fill-opacity="{0.1 + 0.9 * value / most:.2f}"/>'
+                )
+    yield text(plot.x, box.y + box.height, f"la plus foncée : {most}", fill=FAINT, size=10)
 
 
 def _table(panel: dict[str, Any], answers: list[list[dict[str, Any]]], box: Box, _span: Range) -> Iterator[str]:

@@ -15,12 +15,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from balise_collector.grafana.board import Text
-from balise_collector.grafana.queries import BAD, ELEMENT, KNOWN, PLATFORM, share
+from balise_collector.grafana.queries import BAD, ELEMENT, HOUR, KNOWN, PLATFORM, STATE, share
 
 Severity = Literal["page", "ticket"]
 NoData = Literal["Alerting", "OK"]
 
 BUDGET = 0.005  # 1 - 99.5 %
+PRODUCT = "balise"
+"""Each alert's label `product`, by which Grafana's list finds ours among others'."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,6 +183,22 @@ ALERTS: tuple[Alert, ...] = (
         board="balise-telephone",
     ),
     Alert(
+        uid="balise-lines",
+        title=Text("Téléphone : lignes non enregistrées", "Telephone: lines not registered"),
+        summary=Text(
+            "Plus de 2 % des lignes ne peuvent pas appeler les secours, alors qu'internet va bien.",
+            "More than 2 % of the lines cannot call for help, though the internet is well.",
+        ),
+        severity="page",
+        # An outage of the internet has a page of its own: it takes the telephone with it.
+        conditions=(
+            Reduced(query=share(BAD, "fleet:telephone"), window_s=660, above=0.02),
+            Reduced(query=share(f"-1 * {BAD}", "fleet:internet"), window_s=660, above=-0.02),
+        ),
+        hold_s=300,
+        board="balise-telephone",
+    ),
+    Alert(
         uid="balise-names",
         title=Text("Noms (DNS) ou cible en panne", "Names (DNS) or target fault"),
         summary=Text("{{ $labels.target }} échoue partout.", "{{ $labels.target }} fails everywhere."),
@@ -196,6 +214,45 @@ ALERTS: tuple[Alert, ...] = (
         conditions=(Reduced(query=share(f"1 - {KNOWN}", "fleet:probe"), window_s=900, above=0.05),),
         hold_s=900,
         board="balise-probes",
+    ),
+    Alert(
+        uid="balise-clocks",
+        title=Text("Horloge des sondes", "Clocks of the probes"),
+        summary=Text(
+            "La sonde du logement {{ $labels.home }} n'est pas à l'heure : ses dates ne valent rien.",
+            "The probe of home {{ $labels.home }} has the wrong time: its dates are worth nothing.",
+        ),
+        severity="ticket",
+        conditions=(
+            Reduced(
+                query='SELECT "state" FROM (SELECT last("state") AS "state", last("evidence") AS "evidence" FROM'
+                f' {STATE} WHERE "target" = \'probe\' AND $timeFilter GROUP BY "home") WHERE "evidence" = \'clock\''
+                ' GROUP BY "home"',
+                window_s=660,
+                above=0.5,
+            ),
+        ),
+        hold_s=900,
+        no_data="OK",  # no clock is wrong; that nothing is written at all is the judge's own alert
+        board="balise-probes",
+    ),
+    Alert(
+        uid="balise-latency",
+        title=Text("Latence du parc", "Latency of the fleet"),
+        summary=Text(
+            "Le 95e centile de l'aller-retour vers l'opérateur a dépassé 100 ms sur la dernière heure close.",
+            "The 95th percentile of the round trip to the operator was above 100 ms in the last hour that is over.",
+        ),
+        severity="ticket",
+        # An hour is written ten minutes after its end.
+        conditions=(
+            Reduced(
+                query=f'SELECT last("p95") FROM {HOUR} WHERE "target" = \'fleet:reach.p95_us.op\' AND $timeFilter',
+                window_s=9_000,
+                above=100_000,
+            ),
+        ),
+        no_data="OK",  # an hour that is not written tells no latency
     ),
     Alert(
         uid="balise-collector-late",

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 Lang = Literal["fr", "en"]
 LANGUAGES: tuple[Lang, ...] = ("fr", "en")
-Kind = Literal["figure", "curve", "states", "cells", "table"]
+Kind = Literal["figure", "curve", "states", "cells", "heat", "table", "alerts"]
 Scale = Literal["state", "bad_share", "good_share", "count_bad", "age", "plain"]
 
 
@@ -37,7 +37,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Panel:
-    """One picture that answers one question.
+    """One picture that answers one question. ``alerts``: Grafana's own list, that asks nothing of InfluxDB.
 
     ``unit``: as Grafana calls it; ``width``: of 24; ``window``: a range of its own ("10m"), whatever the dashboard's;
     ``step``: how often what it shows is written: no interval is shorter;
@@ -48,7 +48,7 @@ class Panel:
     kind: Kind
     title: Text
     meaning: Text
-    queries: tuple[Query, ...]
+    queries: tuple[Query, ...] = ()
     unit: str = "short"
     width: int = 12
     height: int = 8

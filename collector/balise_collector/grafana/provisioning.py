@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from balise_collector.grafana.alerts import Alert, Reduced
+from balise_collector.grafana.alerts import PRODUCT, Alert, Reduced
 from balise_collector.grafana.board import Lang
 from balise_collector.grafana.influxql import SOURCE_TYPE, SOURCE_UID
 from balise_collector.grafana.pushing import FOLDER
@@ -73,7 +73,7 @@ def _rule(alert: Alert, lang: Lang, runbooks: str) -> dict[str, Any]:
         "for": f"{alert.hold_s}s",
         "noDataState": alert.no_data,
         "execErrState": "Error",
-        "labels": {"severity": alert.severity, "product": "balise"},
+        "labels": {"severity": alert.severity, "product": PRODUCT},
         "annotations": {
             "summary": alert.summary.say(lang),
             "runbook_url": f"{runbooks}{alert.runbook}",

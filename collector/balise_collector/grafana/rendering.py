@@ -12,10 +12,12 @@ from typing import Any
 
 from grafana_foundation_sdk.builders import common as build_common
 from grafana_foundation_sdk.builders import dashboard as build
+from grafana_foundation_sdk.builders import heatmap as build_heatmap
 from grafana_foundation_sdk.builders import stat, statetimeline, statushistory, table, timeseries
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
-from grafana_foundation_sdk.models import common, dashboard
+from grafana_foundation_sdk.models import common, dashboard, heatmap
 
+from balise_collector.grafana.alerts import PRODUCT
 from balise_collector.grafana.board import Board, Lang, Panel, Query, Scale, Text
 from balise_collector.grafana.choosing import ALL, LABELS, READ, WHOSE
 from balise_collector.grafana.colours import BLUE, GREEN, ORANGE, RED, STATES
@@ -145,6 +147,8 @@ def _tagged(tags: list[str]) -> Any:
 
 
 def _panel(panel: Panel, board: Board, lang: Lang) -> Any:
+    if panel.kind == "alerts":
+        return _alerts().title(panel.title.say(lang)).description(panel.meaning.say(lang))
     made = _KINDS[panel.kind](panel, board, lang)
     made.title(panel.title.say(lang)).description(panel.meaning.say(lang)).datasource(_source())
     for ref, query in zip("ABCDEFGH", panel.queries, strict=False):
@@ -169,6 +173,35 @@ def _panel(panel: Panel, board: Board, lang: Lang) -> Any:
 
 def _target(query: Query, ref: str, lang: Lang) -> Any:
     return influxql(query.text, ref=ref, alias=query.alias.say(lang) if query.alias else None, table=query.table)
+
+
+def _alerts() -> Any:
+    """Grafana's list of what fires now, of our rules alone; the SDK knows the panel by its name only."""
+    return (
+        build.Panel()
+        .type("alertlist")
+        .options(
+            {
+                "alertInstanceLabelFilter": f'{{product="{PRODUCT}"}}',
+                "alertName": "",
+                "dashboardAlerts": False,
+                "groupBy": [],
+                "groupMode": "default",
+                "maxItems": 20,
+                "showInactiveAlerts": False,
+                "sortOrder": 3,  # by importance
+                "stateFilter": {
+                    "error": True,
+                    "firing": True,
+                    "noData": True,
+                    "normal": False,
+                    "pending": False,
+                    "recovering": True,
+                },
+                "viewMode": "list",
+            }
+        )
+    )
 
 
 def _figure(_panel: Panel, _board: Board, _lang: Lang) -> Any:
@@ -209,6 +242,19 @@ def _cells(_panel: Panel, _board: Board, _lang: Lang) -> Any:
     return statushistory.Panel().show_value(common.VisibilityMode.NEVER).max_data_points(CELLS).fill_opacity(90)
 
 
+def _heat(panel: Panel, _board: Board, lang: Lang) -> Any:
+    """Each query is a row of cells that InfluxDB has counted: nothing is made of raw points in the browser."""
+    return (
+        build_heatmap.Panel()
+        .calculate(False)
+        .color(build_heatmap.HeatmapColorOptions().mode(heatmap.HeatmapColorMode.SCHEME).scheme("Blues").steps(64))
+        .cell_gap(1)
+        .rows_frame(build_heatmap.RowsHeatmapOptions().value(panel.title.say(lang)))
+        .tooltip(build_heatmap.HeatmapTooltip().mode(common.TooltipDisplayMode.SINGLE))
+        .show_legend()
+    )
+
+
 def _table(panel: Panel, board: Board, lang: Lang) -> Any:
     made = table.Panel().filterable(True).max_data_points(CELLS)
     for name, title, unit in panel.columns:
@@ -243,6 +289,7 @@ _KINDS = {
     "curve": _curve,
     "states": _states,
     "cells": _cells,
+    "heat": _heat,
     "table": _table,
 }
 

@@ -12,6 +12,7 @@ from contextlib import closing
 
 from balise_agent.catalogue import CATALOGUE, Measurement, Retention
 from balise_agent.contract import Value
+from balise_collector.stats.indicators import ASKED
 from balise_collector.store.influx.lines import Encoder
 from balise_collector.store.influx.posting import open_post
 from balise_collector.store.influx.server import Server
@@ -24,6 +25,8 @@ SERVICES = ("internet", "television", "telephone", "probe")
 CHANNELS = ("ch1", "ch2", "ch3")
 ELEMENTS = ("olt:olt1", "card:olt1/1", "core", "dns", "upstream", "target", "headend:he1", "registrar:reg1")
 CUT_PON, BAD_CHANNEL, SILENT_HOME, POOR_HOME = "pon1", "ch2", "home0011", "home0000"
+WRONG_CLOCK, CONTRACT_BPS = "home0002", 300_000_000
+DAYS_MS = (20 * 24 * HOUR_MS, 51 * 24 * HOUR_MS)  # two months that are over began so long ago
 
 _FIXED: dict[str, Value] = {
     "validity": "ok",
@@ -69,6 +72,8 @@ def points(end_ms: int, hours: int) -> Iterator[Point]:
     for at_ms in range(end_ms - hours * HOUR_MS, end_ms + 1, 5 * MINUTE_MS):
         yield from _states(at_ms)
     yield from _platform(end_ms)
+    for number, ago_ms in enumerate(DAYS_MS):
+        yield from _month(end_ms - ago_ms, 202610 - number)
     yield _incident(end_ms - HOUR_MS, "open")
     yield _incident(end_ms - HOUR_MS // 2, "closed")
 
@@ -82,6 +87,10 @@ def _raw(at_ms: int) -> Iterator[Point]:
         for nth, code in enumerate((403, 503, 603)):
             refused: dict[str, Value] = {"register_ok": False, "register_code": code}
             yield _point(CATALOGUE["voip_signal"], at_ms + 1 + nth, refused, home=home)
+        for nth, took_ms in enumerate((300.0, 700.0, 1_500.0, 3_000.0, 6_000.0)):
+            yield _point(
+                CATALOGUE["tv_zap"], at_ms + 1 + nth, {"ok": True, "zap_rap_ms": took_ms}, home=home, target="ch1"
+            )
         for name in ("dns", "web", "throughput"):
             yield Point(
                 home=home,
@@ -105,7 +114,10 @@ def _states(at_ms: int) -> Iterator[Point]:
                 "state": state,
                 "age_s": 1_200.0 if home == SILENT_HOME else 20.0,
                 "coverage": 0.9,
+                "evidence": "clock" if (home, service) == (WRONG_CLOCK, "probe") else "measured",
             }
+            if service == "internet":
+                fields["contract_bps"] = CONTRACT_BPS
             yield _point(CATALOGUE["home_state"], at_ms, fields, home=home, target=service)
     for service in SERVICES:
         yield _element(at_ms, f"fleet:{service}", HOMES, service)
@@ -123,7 +135,7 @@ def _states(at_ms: int) -> Iterator[Point]:
 def _state(home: str, service: str) -> int:
     if home == SILENT_HOME:
         return 3
-    if home == POOR_HOME and service == "television":
+    if (home, service) in ((POOR_HOME, "television"), (WRONG_CLOCK, "probe")):
         return 1
     return 2 if pon(home) == CUT_PON and service != "probe" else 0
 
@@ -154,9 +166,18 @@ def _hourly(at_ms: int) -> Iterator[Point]:
         yield _point(CATALOGUE["slo"], at_ms, shares, target=f"fleet:{service}")
         for code in ("bat0", "bat1", "bat2"):
             yield _point(CATALOGUE["slo"], at_ms, shares, target=f"building:{service}", building=code)
-    for series in ("throughput.down_ratio",):
-        fields: dict[str, Value] = {"p5": 0.7, "p10": 0.8, "p50": 0.95, "p95": 1.0, "n": 40, "coverage": 0.9}
-        yield _point(CATALOGUE["rollup_hour"], at_ms, fields, target=f"fleet:{series}")
+    for series, unit in (("throughput.down_ratio", 1.0), ("reach.p95_us.op", 9_000.0)):
+        fields: dict[str, Value] = {"p5": 0.7 * unit, "p10": 0.8 * unit, "p50": 0.95 * unit, "p95": unit, "n": 40}
+        yield _point(CATALOGUE["rollup_hour"], at_ms, {**fields, "coverage": 0.9}, target=f"fleet:{series}")
+
+
+def _month(start_ms: int, month: int) -> Iterator[Point]:
+    """Each home's frozen figures, one hundredth apart."""
+    for number, home in enumerate(HOMES):
+        for indicator in ("availability", *(asked.name for asked in ASKED)):
+            fields: dict[str, Value] = {"month": month, "unit": "1", "n": 28, "days": 28, "coverage": 0.9}
+            fields |= {"value": 0.99 - number / 100, "contract_bps": CONTRACT_BPS, "frozen": True}
+            yield _point(CATALOGUE["month_indicator"], start_ms, fields, home=home, target=indicator)
 
 
 def _platform(end_ms: int) -> Iterator[Point]:

@@ -9,20 +9,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from balise_agent.catalogue import CATALOGUE
+from balise_collector.grafana.alerts import ALERTS
 from balise_collector.grafana.board import LANGUAGES, Board, Lang, Panel
-from balise_collector.grafana.boards import BOARDS
+from balise_collector.grafana.boards import BOARDS, fleet
+from balise_collector.grafana.boards.slo import MONTHLY
 from balise_collector.grafana.building import files
 from balise_collector.grafana.choosing import WHOSE
 from balise_collector.grafana.expanding import Range, UnknownVariableError, expand, names
 from balise_collector.grafana.linking import grouped_by
+from balise_collector.grafana.provisioning import to_yaml
 from balise_collector.grafana.rendering import TIMEZONE, to_json
+from balise_collector.stats.indicators import ASKED
 from balise_collector.store.influx.lines import OUTCOME, REASON, TAGS
 from balise_collector.store.influx.server import policy
 
 DASHBOARDS = Path(__file__).parents[3] / "dashboards"
-PANELS = {"stat", "timeseries", "state-timeline", "status-history", "table", "text", "row"}
+PANELS = {"stat", "timeseries", "state-timeline", "status-history", "heatmap", "table", "row", "alertlist"}
 EACH = [(board, lang) for board in BOARDS for lang in LANGUAGES]
 ALL_PANELS = [(board, panel) for board in BOARDS for panel in board.panels]
 
@@ -64,6 +69,7 @@ def test_every_panel_says_what_it_shows_and_in_which_unit(board: Board, lang: La
         assert panel["title"]
         if panel["type"] != "row":
             assert len(panel["description"]) > 20, panel["title"]
+        if panel["type"] not in ("row", "alertlist"):
             assert panel["fieldConfig"]["defaults"]["unit"], panel["title"]
             assert panel["datasource"] == {"type": "influxdb", "uid": "${ds}"}
 
@@ -144,6 +150,18 @@ def test_a_link_says_each_choice_of_its_target_once_and_none_that_is_not_known(b
         assert set(board.choices) & set(choices) <= set(names_said), "what was chosen is lost"
         labels = re.findall(r"__field\.labels\.(\w+)", link["url"])
         assert set(labels) <= set(grouped_by(panel.queries[0].text)), "no such label: the link would choose nothing"
+
+
+def test_the_months_that_are_shown_are_those_that_are_frozen() -> None:
+    assert set(MONTHLY) <= {"availability", *(asked.name for asked in ASKED)}
+
+
+def test_the_list_of_alerts_finds_every_rule_of_ours() -> None:
+    (found,) = (panel for panel in made(fleet.BOARD, "fr")["panels"] if panel["type"] == "alertlist")
+    wanted = dict(re.findall(r'(\w+)="(\w+)"', found["options"]["alertInstanceLabelFilter"]))
+    rules = yaml.safe_load(to_yaml(ALERTS, "fr"))["groups"][0]["rules"]
+    assert all(wanted.items() <= rule["labels"].items() for rule in rules)
+    assert wanted
 
 
 def test_what_shows_one_home_s_life_is_in_the_restricted_folder() -> None:

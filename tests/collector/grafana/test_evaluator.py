@@ -23,6 +23,8 @@ START_MS = 1_795_500_000_000 // 300_000 * 300_000
 MINUTES = 150
 CUT = (33, 71)  # the PON is down from this minute on, and up from that
 BAD = (20, 50)  # the channel
+REFUSED = (88, 108)  # five lines do not register
+LATE = (40, 70)  # the clock of one home's probe
 MUTE = (100, 121)  # the collector writes nothing of itself
 SMALL = 100  # homes; 40 of them on the PON
 
@@ -53,15 +55,22 @@ def points() -> Iterator[Point]:
         if not MUTE[0] <= minute < MUTE[1]:
             yield point("platform", minute, "judge:journal", {"lag_rows": 0, "lag_s": 0.0})
             yield point("platform", minute, "ingest", {"dead_letters": 0, "disk_free_kb": 9_000_000})
-        if minute % 5 == 0 or minute in (*CUT, *BAD):
+        if is_written(minute):
             yield from states(minute)
+
+
+def is_written(minute: int) -> bool:
+    return minute % 5 == 0 or minute in (*CUT, *BAD, *REFUSED)
 
 
 def states(minute: int) -> Iterator[Point]:
     is_cut, is_bad = CUT[0] <= minute < CUT[1], BAD[0] <= minute < BAD[1]
+    is_late = LATE[0] <= minute < LATE[1]
+    clock: dict[str, Value] = {"state": int(is_late), "evidence": "clock" if is_late else "measured"}
+    yield point("home_state", minute, "probe", clock, home="home1")
     for service in ("internet", "television", "telephone", "probe"):
         down = 40 if is_cut and service != "probe" else 0
-        yield point("element_state", minute, f"fleet:{service}", counts(0, SMALL, down))
+        yield point("element_state", minute, f"fleet:{service}", counts(0, SMALL, down or refused(minute, service)))
         yield point("element_state", minute, f"pon:{service}", counts(2 if down else 0, 40, down), pon="pon1")
         yield point("element_state", minute, f"pon:{service}", counts(0, 60, 0), pon="pon2")
         yield point("element_state", minute, f"building:{service}", counts(1 if down else 0, 60, down), building="bat1")
@@ -70,15 +79,18 @@ def states(minute: int) -> Iterator[Point]:
     yield point("element_state", minute, "channel:2", {"state": 2 if is_bad else 0})
 
 
+def refused(minute: int, service: str) -> int:
+    return 5 if service == "telephone" and REFUSED[0] <= minute < REFUSED[1] else 0
+
+
 def counts(state: int, homes: int, down: int) -> dict[str, Value]:
     return {"state": state, "homes": homes, "known": homes, "degraded": 0, "down": down}
 
 
-def point(kind: str, minute: int, target: str, fields: dict[str, Value], *, pon: str = "", building: str = "") -> Point:
-    return Point(
-        home="", building=building, pon=pon, probe="collector", measurement=kind, target=target,
-        ts_ms=START_MS + minute * MINUTE_MS, kind="ok", fields=fields,
-    )  # fmt: skip
+def point(kind: str, minute: int, target: str, fields: dict[str, Value], **place: str) -> Point:
+    whose = {"home": "", "building": "", "pon": "", **place}
+    ts_ms = START_MS + minute * MINUTE_MS
+    return Point(probe="collector", measurement=kind, target=target, ts_ms=ts_ms, kind="ok", fields=fields, **whose)
 
 
 def test_a_dead_pon_pages_from_its_minute_until_its_last(fired: dict[str, set[int]]) -> None:
@@ -90,7 +102,7 @@ def test_a_bad_channel_is_a_ticket_after_its_quarter_of_an_hour(fired: dict[str,
 
 
 def test_a_fast_burn_is_where_both_of_its_windows_are_above(fired: dict[str, set[int]]) -> None:
-    written = [minute for minute in range(MINUTES) if minute % 5 == 0 or minute in (*CUT, *BAD)]
+    written = [minute for minute in range(MINUTES) if is_written(minute)]
 
     def share(minute: int, window: int) -> float:
         rows = [one for one in written if minute - window <= one <= minute]
@@ -101,6 +113,27 @@ def test_a_fast_burn_is_where_both_of_its_windows_are_above(fired: dict[str, set
     assert expected
 
 
+def test_lines_that_do_not_register_page_where_the_internet_is_well(fired: dict[str, set[int]]) -> None:
+    def share(minute: int, *, is_telephone: bool) -> float:
+        rows = [one for one in range(MINUTES) if is_written(one) and minute - 11 <= one <= minute]
+        cut = sum(40 for one in rows if CUT[0] <= one < CUT[1])
+        return (cut + is_telephone * sum(refused(one, "telephone") for one in rows)) / (len(rows) * SMALL)
+
+    reached = {
+        minute
+        for minute in range(15, MINUTES)
+        if share(minute, is_telephone=True) > 0.02 and share(minute, is_telephone=False) < 0.02
+    }
+    held = {minute for minute in reached if set(range(minute - 5, minute)) <= reached}
+    assert fired["balise-lines"] == held
+    assert held
+    assert held <= set(range(REFUSED[0] + 5, REFUSED[1] + 11))
+
+
+def test_a_wrong_clock_is_a_ticket_after_its_quarter_of_an_hour(fired: dict[str, set[int]]) -> None:
+    assert fired["balise-clocks"] == set(range(LATE[0] + 15, LATE[1]))
+
+
 def test_a_judge_that_says_nothing_is_an_alert_of_its_own(fired: dict[str, set[int]]) -> None:
     assert fired["balise-judge-mute"] == set(range(MUTE[0] + 5, MUTE[1]))
 
@@ -109,4 +142,5 @@ def test_all_others_are_silent(fired: dict[str, set[int]]) -> None:
     loud = {uid for uid, minutes in fired.items() if minutes}
     burns = {uid for uid in loud if "-burn-" in uid}
     platform = {"balise-judge-mute", "balise-collector-late", "balise-quarantine", "balise-disk"}
-    assert loud == {"balise-pon-down", "balise-channel"} | burns | platform
+    named = {"balise-pon-down", "balise-channel", "balise-lines", "balise-clocks"}
+    assert loud == named | burns | platform

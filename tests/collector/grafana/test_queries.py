@@ -88,6 +88,7 @@ def test_a_list_in_which_there_is_nothing_is_empty(asking: Asking) -> None:
 def test_what_a_panel_names_comes_with_the_answer(asking: Asking, board: Board, panel: Panel) -> None:
     """A table's columns, a legend's tags, and what a click hands on."""
     over, variables = day(now_ms()), {**EVERYTHING, "home": ground.HOMES[0]}
+    over = over.over(panel.window) if panel.window else over
     found = asking.all([expand(query.text, over, variables) for query in panel.queries])
     tags = {tag for answer in found for series in answer for tag in series.get("tags", {})}
     columns = {column for answer in found for series in answer for column in series["columns"]}
@@ -131,10 +132,12 @@ def test_an_interval_without_a_value_is_no_row(asking: Asking) -> None:
         ("balise-fleet", "Internet : logements", [5, 0, 1, 12]),
         ("balise-fleet", "Sondes qui parlent", [11, 12]),
         ("balise-telephone", "Lignes, maintenant", [5, 0, 1, 12]),
+        ("balise-telephone", "Lignes enregistrées, maintenant", [1 - 5 / 11, 11 / 12]),
+        ("balise-home", "Offre et liaison sonde–box", [ground.CONTRACT_BPS, 5]),
     ],
 )
-def test_a_figure_is_what_is_there(asking: Asking, board: str, panel: str, values: list[int | None]) -> None:
-    assert [figure(asking, query) for query in queries(board, panel)] == values
+def test_a_figure_is_what_is_there(asking: Asking, board: str, panel: str, values: list[float]) -> None:
+    assert [figure(asking, query) for query in queries(board, panel)] == pytest.approx(values)
 
 
 def queries(board: str, title: str) -> tuple[Query, ...]:
@@ -144,5 +147,5 @@ def queries(board: str, title: str) -> tuple[Query, ...]:
 
 
 def figure(asking: Asking, query: Query) -> int | None:
-    (found,) = asking.all([expand(query.text, day(now_ms()), EVERYTHING)])
+    (found,) = asking.all([expand(query.text, day(now_ms()), {**EVERYTHING, "home": ground.HOMES[0]})])
     return found[0]["values"][-1][1] if found else None

@@ -16,7 +16,7 @@ from balise_collector.grafana.boards import BOARDS
 from balise_collector.grafana.rendering import to_json
 
 HERE = Path(__file__).parent
-PANELS = ("stat", "timeseries", "state-timeline", "status-history", "table")
+PANELS = ("stat", "timeseries", "state-timeline", "status-history", "heatmap", "table")
 DASHBOARDS: dict[str, Any] = {board.uid: json.loads(to_json(board, "fr")) for board in BOARDS}
 
 
@@ -44,7 +44,7 @@ def test_a_dashboard_is_one(uid: str) -> None:
 @pytest.mark.parametrize("uid", DASHBOARDS)
 def test_a_panel_s_options_are_its_kind_s(uid: str) -> None:
     for panel in DASHBOARDS[uid]["panels"]:
-        if panel["type"] != "row":
+        if panel["type"] not in ("row", "alertlist"):  # the package has no type of the list's options
             assert faults(panel["type"], panel["options"]) == [], panel["title"]
 
 

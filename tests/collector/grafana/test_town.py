@@ -40,6 +40,8 @@ MAY_BE_EMPTY = (
     "Attente quand la ligne est pleine",
     "Débit",
     "Lignes coupées, minutes sans secours",
+    "Zappings d'essai par durée",  # a line with no slow zaps
+    "Mois après mois",  # no month is over
     "Où : télévision coupée ou en partie",  # at the last moment
 )
 

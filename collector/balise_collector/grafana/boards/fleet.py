@@ -126,9 +126,20 @@ _INCIDENTS = Panel(
         ("unmeasured", Text("non mesurés", "not measured"), "short"),
         ("confidence", Text("Confiance", "Confidence"), "string"),
     ),
-    width=24,
+    width=18,
     height=9,
     drill="balise-buildings",
+)
+
+_ALERTS = Panel(
+    kind="alerts",
+    title=Text("Alertes en cours", "Alerts that fire"),
+    meaning=Text(
+        "Les alertes de Balise qui sonnent à cet instant, selon Grafana ; les travaux déclarés n'y sont pas.",
+        "Balise's alerts that fire at this moment, as Grafana says; declared works are not among them.",
+    ),
+    width=6,
+    height=9,
 )
 
 BOARD = Board(
@@ -137,7 +148,7 @@ BOARD = Board(
     question=Text("Comment va le parc, maintenant et aujourd'hui ?", "How is the fleet, now and today?"),
     rows=(
         Row(title=Text("Maintenant", "Now"), panels=(_PROBES, *map(_now, _WORDS))),
-        Row(title=Text("Incidents", "Incidents"), panels=(_INCIDENTS,)),
+        Row(title=Text("Alertes et incidents", "Alerts and incidents"), panels=(_ALERTS, _INCIDENTS)),
         Row(title=Text("Sur la période", "Over the period"), panels=(_SHARE, _COVERAGE, _RATE, _RATE_N)),
     ),
     choices=(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from balise_collector.grafana.board import Board, Panel, Query, Row, Text
 from balise_collector.grafana.choosing import is_chosen
-from balise_collector.grafana.queries import STATE
+from balise_collector.grafana.queries import MONTH, STATE
 
 _HOME = is_chosen("home")
 
@@ -160,14 +160,68 @@ _VOICE = _curve(
     (_raw('min("mos_cqe")', "voip_call", where='"valid" = true'), Text("MOS", "MOS")),
 )
 
+_LINK = Panel(
+    kind="figure",
+    title=Text("Offre et liaison sonde–box", "Contract and the probe's link to the box"),
+    meaning=Text(
+        "Débit descendant de l'offre, et vitesse négociée par la sonde. Si la liaison est sous l'offre, ses tests de"
+        " débit ne comptent pas (link_lt_contract).",
+        "The contract's rate, down, and the speed that the probe negotiated. Below the contract its tests of rate do"
+        " not count (link_lt_contract).",
+    ),
+    queries=(
+        Query(
+            text=f'SELECT last("contract_bps") FROM {STATE} WHERE {_HOME} AND "target" = \'internet\' AND $timeFilter',
+            alias=Text("offre", "contract"),
+        ),
+        Query(
+            text=f'SELECT last("speed_bps") FROM "link" WHERE {_HOME} AND $timeFilter',
+            alias=Text("liaison", "link"),
+        ),
+    ),
+    unit="bps",
+    width=8,
+)
+_MONTHS = Panel(
+    kind="table",
+    title=Text("Mois après mois", "Month after month"),
+    meaning=Text(
+        "Indicateurs des mois clos de ce logement, chacun avec ses mesures et sa couverture. Sans valeur : trop peu de"
+        " mesures pour en donner une.",
+        "This home's indicators of the months that are over, each with its values and its coverage. Without a figure:"
+        " too few values to tell one.",
+    ),
+    queries=(
+        Query(
+            text='SELECT "month", "target", "value", "unit", "contract_bps", "n", "days", "coverage"'
+            f' FROM {MONTH} WHERE {_HOME} AND "frozen" = true AND $timeFilter ORDER BY time DESC LIMIT 500',
+            table=True,
+        ),
+    ),
+    columns=(
+        ("month", Text("Mois", "Month"), "none"),
+        ("target", Text("Indicateur", "Indicator"), "string"),
+        ("value", Text("Valeur", "Value"), "none"),
+        ("unit", Text("Unité", "Unit"), "string"),
+        ("contract_bps", Text("Offre", "Contract"), "bps"),
+        ("n", Text("Mesures", "Values"), "short"),
+        ("days", Text("Jours", "Days"), "short"),
+        ("coverage", Text("Couverture", "Coverage"), "percentunit"),
+    ),
+    window="400d",
+    width=24,
+    height=10,
+)
+
 BOARD = Board(
     uid="balise-home",
     title=Text("Balise 8 – Un logement", "Balise 8 – One home"),
     question=Text("Comment va ce logement, mesure par mesure ?", "How is this home, measurement by measurement?"),
     rows=(
-        Row(title=Text("Les services", "Services"), panels=(_STATES, _COVERAGE, _PROBE)),
+        Row(title=Text("Les services", "Services"), panels=(_STATES, _COVERAGE, _LINK, _PROBE)),
         Row(title=Text("Internet", "Internet"), panels=(_ROUND_TRIPS, _LOSS, _RATE, _LOADED, _NAMES, _FAILED)),
         Row(title=Text("Télévision et téléphone", "Television and telephone"), panels=(_PICTURE, _CALLS, _VOICE)),
+        Row(title=Text("Les mois", "Months"), panels=(_MONTHS,)),
     ),
     choices=("building", "pon", "home"),
     restricted=True,

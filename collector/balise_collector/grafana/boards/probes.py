@@ -44,15 +44,17 @@ _TABLE = Panel(
     title=Text("Sonde par sonde, dernier relevé", "Probe by probe, last reading"),
     meaning=Text(
         "Dernier relevé de chaque sonde depuis moins de trente minutes : horloge, température, file d'attente, place"
-        " libre.",
-        "Last reading of each probe within thirty minutes: clock, temperature, records waiting, free space.",
+        " libre. Erreur d'horloge : la borne du noyau, non un écart mesuré.",
+        "Last reading of each probe within thirty minutes: clock, temperature, records waiting, free space. Clock"
+        " error: the kernel's bound, no measured offset.",
     ),
     queries=(
         Query(
             text='SELECT last("uptime_s") AS "uptime_s", last("agent_uptime_s") AS "agent_uptime_s",'
             ' last("temp_c") AS "temp_c", last("rows_waiting") AS "rows_waiting",'
             ' last("disk_free_kb") AS "disk_free_kb",'
-            f' last("clock_ok") AS "clock_ok", last("under_voltage") AS "under_voltage" FROM "host" {_LAST}',
+            ' last("clock_ok") AS "clock_ok", last("clock_error_ms") AS "clock_error_ms",'
+            f' last("under_voltage") AS "under_voltage" FROM "host" {_LAST}',
             table=True,
         ),
     ),
@@ -64,6 +66,7 @@ _TABLE = Panel(
         ("rows_waiting", Text("En attente", "Waiting"), "short"),
         ("disk_free_kb", Text("Place libre", "Free space"), "deckbytes"),
         ("clock_ok", Text("À l'heure", "Clock right"), "bool"),
+        ("clock_error_ms", Text("Erreur d'horloge, au plus", "Clock error, at most"), "ms"),
         ("under_voltage", Text("Sous-tension", "Under-voltage"), "bool"),
     ),
     width=24,
@@ -100,22 +103,32 @@ _LINKS = Panel(
     kind="table",
     title=Text("Liaison sonde–box", "Probe's link to the box"),
     meaning=Text(
-        "Vitesse négociée : sous le débit de l'offre, la mesure ne vaut pas (code link_lt_contract), et ce n'est pas la"
-        " faute de l'opérateur.",
-        "Negotiated speed: below the contract a measurement does not count, and the operator is not to blame.",
+        "Vitesse négociée, à côté du débit de l'offre : en dessous, la mesure ne vaut pas (code link_lt_contract), et"
+        " ce n'est pas la faute de l'opérateur. Couverture : part de la dernière heure où la sonde a mesuré.",
+        "Negotiated speed beside the contract: below it a measurement does not count, and the operator is not to blame."
+        " Coverage: share of the last hour in which the probe measured.",
     ),
+    # Both answers have several selectors, so that their time is the window's start and Grafana's merge finds one row.
     queries=(
         Query(
             text='SELECT last("speed_bps") AS "speed_bps", last("carrier") AS "carrier", last("errors") AS "errors"'
-            f' FROM "link" WHERE {HERE} AND time > now() - 3h GROUP BY "home"',
+            f' FROM "link" WHERE {HERE} AND $timeFilter GROUP BY "home"',
+            table=True,
+        ),
+        Query(
+            text='SELECT last("contract_bps") AS "contract_bps", last("coverage") AS "coverage"'
+            f' FROM {STATE} WHERE "target" = \'internet\' AND {HERE} AND $timeFilter GROUP BY "home"',
             table=True,
         ),
     ),
+    window="3h",
     columns=(
         ("home", Text("Logement", "Home"), "string"),
         ("speed_bps", Text("Vitesse", "Speed"), "bps"),
+        ("contract_bps", Text("Offre", "Contract"), "bps"),
         ("carrier", Text("Câble branché", "Cable in"), "bool"),
         ("errors", Text("Trames en erreur", "Frames in error"), "short"),
+        ("coverage", Text("Couverture", "Coverage"), "percentunit"),
     ),
 )
 

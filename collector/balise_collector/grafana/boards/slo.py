@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 from balise_collector.grafana.board import Board, Panel, Query, Row, Text
 from balise_collector.grafana.choosing import is_chosen
-from balise_collector.grafana.queries import SLO, SLO_BAD, SLO_COVERAGE, SLO_GOOD, share
+from balise_collector.grafana.queries import MONTH, SLO, SLO_BAD, SLO_COVERAGE, SLO_GOOD, share
 
 _WORDS = {
     "internet": Text("Internet", "Internet"),
@@ -105,6 +107,44 @@ _DAYS = Panel(
     window="30d",
 )
 
+MONTHLY = ("availability", "down_ratio_p50.pointe_19_23", "up_ratio_p50.pointe_19_23", "down_conforming.pointe_19_23")
+"""Of month_indicator: shares of which more is better."""
+
+_MONTHS = Panel(
+    kind="table",
+    title=Text("Mois après mois, entre logements", "Month after month, among homes"),
+    meaning=Text(
+        "Mois clos : disponibilité, débits du soir rapportés à l'offre, part des tests du soir conformes. Le logement"
+        " médian, et la valeur au-dessous de laquelle est un logement sur dix. Logements avec une valeur, logements"
+        " suivis, et couverture moyenne de leurs mesures.",
+        "Months that are over: availability, the evening's rates over the contract, share of the evening's tests that"
+        " conform. The median home, and the value below which one home of ten is. Homes with a figure, homes followed,"
+        " and the mean coverage of their measurements.",
+    ),
+    # A month's rows are dated at its start, and no two months start on one day.
+    queries=(
+        Query(
+            text='SELECT max("month") AS "month", percentile("value", 50) AS "median", percentile("value", 10) AS'
+            ' "tenth", count("value") AS "told", count("coverage") AS "homes", mean("coverage") AS "coverage"'
+            f' FROM {MONTH} WHERE "target" =~ /^({"|".join(map(re.escape, MONTHLY))})$/ AND "frozen" = true'
+            ' AND $timeFilter GROUP BY time(1d), "target" fill(none)',
+            table=True,
+        ),
+    ),
+    columns=(
+        ("month", Text("Mois", "Month"), "none"),
+        ("target", Text("Indicateur", "Indicator"), "string"),
+        ("median", Text("Médian", "Median"), "percentunit"),
+        ("tenth", Text("Un sur dix au-dessous", "One of ten below"), "percentunit"),
+        ("told", Text("Avec valeur", "With a figure"), "short"),
+        ("homes", Text("Suivis", "Followed"), "short"),
+        ("coverage", Text("Couverture", "Coverage"), "percentunit"),
+    ),
+    window="400d",
+    width=24,
+    height=9,
+)
+
 BOARD = Board(
     uid="balise-slo",
     title=Text("Balise 7 – Qualité tenue (SLO)", "Balise 7 – Quality kept (SLO)"),
@@ -113,6 +153,7 @@ BOARD = Board(
         Row(title=Text("Trente jours", "Thirty days"), panels=tuple(map(_kept, _WORDS))),
         Row(title=Text("Usure du budget", "Burn rate"), panels=tuple(map(_burn, _EVERY))),
         Row(title=Text("Où et quand", "Where and when"), panels=(_BY_BUILDING, _DAYS)),
+        Row(title=Text("Les mois", "Months"), panels=(_MONTHS,)),
     ),
     choices=("building",),
     since="now-30d",

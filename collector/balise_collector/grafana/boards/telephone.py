@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from balise_collector.grafana.board import Board, Panel, Query, Row, Text
 from balise_collector.grafana.boards.service import down_and_coverage, homes_now, source_of
-from balise_collector.grafana.queries import HERE, STATE
+from balise_collector.grafana.queries import ELEMENT, FRESH, HERE, STATE
 
 _NOW = homes_now(
     "telephone",
@@ -13,6 +13,32 @@ _NOW = homes_now(
         "Logements du parc selon le dernier état de leur téléphone. Une ligne coupée ne peut pas appeler les secours.",
         "Homes by the last state of their telephone. A line that is down cannot call for help.",
     ),
+)
+_REGISTERED_NOW = Panel(
+    kind="figure",
+    title=Text("Lignes enregistrées, maintenant", "Lines registered, now"),
+    meaning=Text(
+        "Part des lignes en état de marche parmi celles dont on sait l'état, selon le juge, et couverture : la part des"
+        " lignes du parc dont on le sait. Les travaux déclarés ne comptent pas comme coupure.",
+        "Share of lines in service among those whose state is known, as the judge says, and coverage: the share of the"
+        " fleet's lines of which it is known. Declared works are no outage.",
+    ),
+    queries=tuple(
+        Query(
+            text=f'SELECT {what} FROM {ELEMENT} WHERE "target" = \'fleet:telephone\' AND "known" > 0 AND {FRESH}',
+            alias=word,
+        )
+        for what, word in (
+            ('1 - last("down") / last("known")', Text("enregistrées", "registered")),
+            ('last("known") / last("homes")', Text("couverture", "coverage")),
+        )
+    ),
+    unit="percentunit",
+    decimals=1,
+    high=1,
+    scale="good_share",
+    width=8,
+    height=6,
 )
 _SHARE = down_and_coverage(
     "telephone", Text("Part des lignes coupées, et couverture", "Share of lines down, and coverage")
@@ -37,6 +63,8 @@ _REGISTERED = Panel(
         Query(text=_signal('count("register_ms")', where='"register_ok" = true'), alias=Text("réussis", "succeeded")),
         Query(text=_signal('count("register_ok")'), alias=Text("essayés", "tried")),
     ),
+    width=8,
+    height=6,
 )
 _CODES = Panel(
     kind="curve",
@@ -53,6 +81,8 @@ _CODES = Panel(
         for low in (200, 400, 500, 600)
     ),
     stacked=True,
+    width=8,
+    height=6,
 )
 
 
@@ -100,14 +130,16 @@ _VOICE = Panel(
 )
 _LINES = Panel(
     kind="table",
-    title=Text("Lignes coupées, minutes sans secours", "Lines down, minutes without emergency calls"),
+    title=Text("Lignes coupées : minutes sans secours, au plus", "Lines down: minutes without help, at most"),
     meaning=Text(
-        "Relevés de cinq minutes où la ligne était coupée : chacun est cinq minutes sans appel d'urgence possible.",
-        "Five-minute states in which the line was down: each is five minutes without a way to call for help.",
+        "Cinq minutes par relevé où la ligne était coupée. C'est une borne haute : le juge écrit toutes les cinq"
+        " minutes et à chaque changement, et une coupure peut finir avant le relevé suivant.",
+        "Five minutes for each state that said down. An upper bound: the judge writes each five minutes and at each"
+        " change, and an outage may end before the next.",
     ),
     queries=(
         Query(
-            text=f'SELECT count("state") AS "states" FROM {STATE} WHERE "target" = \'telephone\' AND "state" = 2'
+            text=f'SELECT 5 * count("state") AS "minutes" FROM {STATE} WHERE "target" = \'telephone\' AND "state" = 2'
             f' AND {HERE} AND $timeFilter GROUP BY "home", "building"',
             table=True,
         ),
@@ -115,7 +147,7 @@ _LINES = Panel(
     columns=(
         ("home", Text("Logement", "Home"), "string"),
         ("building", Text("Immeuble", "Building"), "string"),
-        ("states", Text("Relevés de 5 min coupés", "5-minute states down"), "short"),
+        ("minutes", Text("Sans secours, au plus", "Without help, at most"), "m"),
     ),
     width=24,
     drill="balise-home",
@@ -126,8 +158,8 @@ BOARD = Board(
     title=Text("Balise 5 – Téléphonie", "Balise 5 – Telephone"),
     question=Text("Chaque logement peut-il appeler et être appelé ?", "Can every home call and be called?"),
     rows=(
-        Row(title=Text("Maintenant", "Now"), panels=(_NOW, _SHARE, _REGISTRARS)),
-        Row(title=Text("Les lignes", "Lines"), panels=(_REGISTERED, _CODES, _LINES)),
+        Row(title=Text("Maintenant", "Now"), panels=(_REGISTERED_NOW, _NOW, _REGISTRARS)),
+        Row(title=Text("Les lignes", "Lines"), panels=(_SHARE, _REGISTERED, _CODES, _LINES)),
         Row(title=Text("Les appels d'essai", "Test calls"), panels=(_CALLS, _DELAY, _VOICE)),
     ),
 )

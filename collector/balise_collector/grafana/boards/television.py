@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from balise_collector.grafana.board import Board, Panel, Query, Row, Text
 from balise_collector.grafana.boards.service import down_and_coverage, homes_now, source_of
 from balise_collector.grafana.choosing import is_chosen
@@ -127,6 +129,29 @@ _PICTURE = Panel(
     ),
     unit="ms",
 )
+_STEPS_MS = (0, 250, 500, 1_000, 2_000, 4_000, 8_000)
+
+
+def _zaps_between(low_ms: int, high_ms: int) -> Query:
+    """The hour's test zaps of one row of cells, counted by InfluxDB."""
+    counted = f'SELECT count("zap_rap_ms") FROM {_ZAPS} WHERE "zap_rap_ms" >= {low_ms} AND "zap_rap_ms" < {high_ms}'
+    return Query(
+        text=f"{counted} AND {HERE} AND {_CHANNEL} AND $timeFilter GROUP BY time(1h) fill(null)",
+        alias=Text(f"{low_ms} – {high_ms} ms", f"{low_ms} – {high_ms} ms"),
+    )
+
+
+_ZAP_MAP = Panel(
+    kind="heat",
+    title=Text("Zappings d'essai par durée et par heure", "Test zaps by time taken and hour"),
+    meaning=Text(
+        "Du premier paquet à l'image : combien de zappings d'essai de l'heure ont pris ce temps. Ceux sans image en"
+        " huit secondes n'y sont pas : ils sont à côté.",
+        "From the first packet to the picture: how many of the hour's test zaps took that long. Those without a picture"
+        " within eight seconds are not in it: they are beside it.",
+    ),
+    queries=tuple(_zaps_between(*step) for step in pairwise(_STEPS_MS)),
+)
 _ZAPPED = Panel(
     kind="curve",
     title=Text("Zappings d'essai", "Test zaps"),
@@ -170,7 +195,8 @@ BOARD = Board(
     rows=(
         Row(title=Text("Maintenant", "Now"), panels=(_NOW, _SHARE, _HEADEND)),
         Row(title=Text("Les chaînes", "Channels"), panels=(_CHANNELS,)),
-        Row(title=Text("Le détail", "In detail"), panels=(_SEEN_BAD, _ERRORS, _PICTURE, _ZAPPED, _WHERE, _ZAP)),
+        Row(title=Text("Le détail", "In detail"), panels=(_SEEN_BAD, _ERRORS, _WHERE)),
+        Row(title=Text("Les zappings", "Zaps"), panels=(_ZAP_MAP, _ZAPPED, _PICTURE, _ZAP)),
     ),
     choices=("building", "pon", "channel"),
 )
