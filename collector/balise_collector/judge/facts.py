@@ -56,7 +56,8 @@ def timeline(
         return _merged(spans)
     for spell, incident in parts:
         if service in HIT[incident.kind] and incident.opened_ms <= to_ms:
-            spans = _paint(spans, spell, incident, service, _there(log, incident, from_ms, to_ms, settings))
+            there = _there(log, incident, from_ms, to_ms, settings)
+            spans = _paint(spans, spell, incident, service, there, dark=_was_dark(log, spell, to_ms))
     for outage in log.stretches:
         if outage.place in CARRIED[service] and outage.start_ms < to_ms:
             end_ms = _end(log, outage.start_ms, outage.end_ms, to_ms)
@@ -77,10 +78,19 @@ def _is_there(log: HomeLog, now_ms: int, settings: Settings) -> bool:
     return minute >= 0 and _held(log, minute, settings.probe_ttl_min) > now_ms
 
 
-def _paint(spans: list[Span], spell: Spell, incident: Incident, service: Service, there: Sequence[Span]) -> list[Span]:
+def _was_dark(log: HomeLog, spell: Spell, to_ms: int) -> bool:
+    """Its probe measured nothing while it lasted: what is still believed is older."""
+    first = spell.start_ms // MINUTE_MS + 1
+    last = (to_ms if spell.end_ms is None else min(spell.end_ms, to_ms)) // MINUTE_MS
+    return last > first and log.cells.next(c.ALIVE, first, last - first) < 0
+
+
+def _paint(
+    spans: list[Span], spell: Spell, incident: Incident, service: Service, there: Sequence[Span], *, dark: bool
+) -> list[Span]:
     state = state_of(incident, service)
     worse = frozenset({OK, UNKNOWN}) if state == DEGRADED else frozenset({OK, UNKNOWN, DEGRADED})
-    if incident.kind == "line":  # who measured something meanwhile knows better
+    if incident.kind == "line" and not dark:  # who measured something meanwhile knows better
         worse = frozenset({UNKNOWN})
     for when in there:
         start_ms, end_ms = max(spell.start_ms, when.start_ms), when.end_ms
@@ -172,7 +182,7 @@ def now(log: HomeLog, service: Service, now_ms: int, parts: Sequence[Part], sett
             there = (
                 [Span(now_ms, now_ms + 1, OK)] if incident.kind == "line" or _is_there(log, now_ms, settings) else []
             )
-            span = _paint(span, spell, incident, service, there)
+            span = _paint(span, spell, incident, service, there, dark=_was_dark(log, spell, now_ms))
     recent = log.stretches if log.last_outage_ms > now_ms - OUTAGE_MS else ()
     for outage in reversed(recent):
         mine = outage.place in CARRIED[service] and outage.start_ms <= now_ms

@@ -34,7 +34,8 @@ from balise_collector.judge.rows import Derived, Row
 from balise_collector.judge.runs import Skip, episodes
 from balise_collector.judge.settings import Settings
 from balise_collector.judge.shown import Shown
-from balise_collector.judge.symptoms import BY_PLACE, SYMPTOMS, Episode, Shared
+from balise_collector.judge.symptoms import BY_PLACE, SYMPTOMS, Episode
+from balise_collector.judge.together import Shared
 from balise_collector.judge.topology import Topology
 
 LATE_MS = 180_000  # older than this when it comes, a row may explain a silence

@@ -302,5 +302,10 @@ def test_power_that_went_while_nobody_heard_is_told_by_the_machines_that_started
     others = [home for home in HOMES if home not in homes]
     said = life(others, T0, end) + life(homes, T0, CUT) + life(homes, on_ms, end)
     starts = [row(home, "host", on_ms + MINUTE, uptime_s=60) for home in homes]
-    incident = one(judged(said, starts, until_ms=end))
+    registered = [row(home, "voip_signal", CUT - 9 * MINUTE, "op.register", register_code=200) for home in HOMES]
+    judge = judged(said, starts, registered, until_ms=end)
+    incident = one(judge)
     assert (incident.element, incident.cause) == (("building", "B1"), "power")
+    for home in HOMES:  # what it measured before was before
+        at = next(s for s in judge.timeline(home, "telephone", T0, end) if s.end_ms > CUT + 20 * MINUTE)
+        assert at.state == (2 if home in homes else 0)
