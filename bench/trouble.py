@@ -75,7 +75,7 @@ def measure(folder: Path, *, causes: dict[str, tuple[int, bytes, str]] = CAUSES,
                 pretender = _change(pretender, status, body)
                 named_s[name] = round(_until_named(where.data, words), 1)
             pretender = _change(pretender, 204, b"")
-        ground.until(lambda: is_through(where.data), serve, LIMIT_S)
+        ground.until(is_through(where.data), serve, LIMIT_S)
     pretender.close()
     came = {line for body in pretender.kept for line in body.decode().splitlines()}
     points, missing = _compared(where.data / "journal.db", came)

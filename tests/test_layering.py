@@ -52,7 +52,9 @@ collector.demo.exchange | contract collector agent.net.sip | *
 collector.serve collector.children collector.metrics collector.status | contract collector | *
 collector.placement collector.erased | contract | *
 collector.wire | contract | *
-collector.journal | contract collector.placement collector.erased collector.journal_rows collector.journal_upkeep | *
+collector.journal | contract collector.placement collector.erased collector.journal_messages collector.journal_rows \
+collector.journal_upkeep | *
+collector.journal_messages | contract collector.placement collector.journal_rows | *
 collector.journal_rows | contract collector.placement | *
 collector.journal_upkeep | contract collector.placement collector.erased collector.journal_rows | *
 collector.journal_salvage | contract collector.journal collector.journal_rows | *

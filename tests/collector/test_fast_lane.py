@@ -89,6 +89,18 @@ def test_what_is_written_leaves_at_a_flush_whole_and_in_order() -> None:
         assert theirs.recv(100) == b"PUBLISH" + bytes([0x40, 2, 0, 1]) + bytes([0x40, 2, 255, 255])
 
 
+@pytest.mark.parametrize("count", [0, 100, 105, 20_000])
+def test_what_is_published_is_a_message_of_qos_0(count: int) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        lane = LaneSocket(ours)
+        lane.publish("balise/v1/probe001/ack", b"a" * count)
+        assert lane.flush()
+        message = Incoming("balise/v1/probe001/ack", b"a" * count)
+        assert theirs.recv(100_000) == publish(message)
+        assert split(publish(message)) == ([message], b"", b"")
+
+
 def test_what_the_socket_does_not_take_is_kept() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:

@@ -50,7 +50,7 @@ def _messages(n: int) -> list[Message]:
 
 def _add(journal: Journal, *messages: Message) -> list[str]:
     with journal.transaction():
-        return [journal.add(message, NOW) for message in messages]
+        return journal.add(messages, NOW)
 
 
 def _links(path: Path) -> list[int | None]:
@@ -72,6 +72,25 @@ def test_a_number_with_other_content_is_a_conflict_and_changes_nothing(journal: 
     other = Message(**{f: getattr(first, f) for f in first.__struct_fields__} | {"chain": "x" * 22})
     assert _add(journal, first, other) == ["new", "conflict"]
     assert [e.body for e in journal.entries(0, 10)[0]] == [b"body 1"]
+
+
+def test_what_another_program_has_kept_meanwhile_is_a_duplicate_here_and_the_next_one_follows_it(
+    tmp_path: Path, journal: Journal
+) -> None:
+    first, second, third = _messages(3)
+    _add(journal, first)
+    with closing(Journal(tmp_path / "journal.db")) as other:  # as `balise dead-letters replay` does
+        assert _add(other, second) == ["new"]
+    assert _add(journal, second, third) == ["duplicate", "new"]
+    assert [entry.seq for entry in journal.entries(0, 10)[0]] == [1, 2, 3]
+    assert _links(tmp_path / "journal.db") == [1, 1, 1]
+
+
+def test_messages_of_one_batch_are_each_kept_once_in_whatever_order_they_stand_in_it(journal: Journal) -> None:
+    first, second, third = _messages(3)
+    assert _add(journal, second, second, first, third, first) == ["new", "duplicate", "new", "new", "duplicate"]
+    assert [entry.seq for entry in journal.entries(0, 10)[0]] == [2, 1, 3]
+    assert _links(journal.path) == [1, 1, 1]
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(4))))

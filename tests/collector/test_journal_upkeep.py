@@ -68,7 +68,7 @@ def keep(
         orphans=((place.reason, content),) if isinstance(place, Orphan) else (),
     )
     with journal.transaction():
-        assert journal.add(message, received_ms) == "new"
+        assert journal.add([message], received_ms) == ["new"]
 
 
 def done(journal: Journal, up_to: int, consumer: str = "store") -> None:

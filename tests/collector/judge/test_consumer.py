@@ -39,7 +39,7 @@ class Feed:
     def puts(self, rows: list[Row]) -> None:
         with self._journal.transaction():
             for one in sorted(rows, key=lambda r: (r.received_ms, r.home)):
-                self._journal.add(self._message(one), one.received_ms)
+                self._journal.add([self._message(one)], one.received_ms)
 
     def _message(self, one: Row) -> Message:
         record = {"m": one.measurement, "at": 0, "k": one.target, "f": one.fields}

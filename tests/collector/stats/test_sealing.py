@@ -57,8 +57,8 @@ class Ground:
 
     def puts(self, points: list[Point], stream: str = "s", came_ms: int = T0 + HOUR_MS) -> None:
         with self.journal.transaction():
-            for seq, one in enumerate(points, 1):
-                self.journal.add(_message(one, seq, f"{stream}.{one.probe}"), came_ms)
+            messages = [_message(one, seq, f"{stream}.{one.probe}") for seq, one in enumerate(points, 1)]
+            self.journal.add(messages, came_ms)
 
     def stores(self) -> None:
         Loop(self.journal, [StoreConsumer(store=self.store, journal=self.journal.name)]).drain()
