@@ -238,10 +238,9 @@ def _until_silent(log: HomeLog, start_ms: int, end_ms: int) -> int:
     at = bisect_right(sessions, (start_ms, True)) - 1
     if at >= 0 and not sessions[at][1]:
         return min(end_ms, start_ms + SILENT_MIN * MINUTE_MS)
-    if at + 1 < len(sessions):
-        lost_ms, online = sessions[at + 1]
-        if not online and lost_ms < end_ms:
-            return max(min(end_ms, lost_ms), start_ms + MINUTE_MS)
+    while (at := at + 1) < len(sessions) and sessions[at][0] < end_ms:
+        if not sessions[at][1]:  # an opening before it takes nothing from a loss
+            return max(sessions[at][0], start_ms + MINUTE_MS)
     return end_ms
 
 

@@ -79,6 +79,13 @@ def test_one_silent_home_is_unknown_and_no_incident() -> None:
     assert {span.state for span in judge.facts(HOMES[0]).values()} == {3}
 
 
+def test_a_home_whose_session_was_opened_anew_before_it_was_lost_is_unknown_at_once() -> None:
+    lost_ms = CUT + 52_000
+    said = [online(HOMES[0], CUT - 40_000), online(HOMES[0], lost_ms, False)]  # within the minute of its last sample
+    judge = judged(quiet(HOMES[:1], CUT + HOUR), said, until_ms=lost_ms + MINUTE)
+    assert judge.facts(HOMES[0])["internet"].state == 3
+
+
 def test_nothing_is_green_without_something_fresh() -> None:
     judge = judged(life(HOMES, T0, CUT), until_ms=CUT + 3 * HOUR)
     assert {span.state for home in HOMES for span in judge.facts(home).values()} == {3}
