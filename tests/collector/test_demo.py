@@ -99,7 +99,21 @@ def test_the_path_is_told_in_the_order_in_which_a_record_goes() -> None:
         "journal  messages committed 17, acknowledged 16",
         "store    has all of them",
     ]
-    assert [line for line in lines if line][-4:] == [*told, "Ends in 7 s; Ctrl-C ends it now."]
+    assert lines[:5] == [*told, "agent: clock_set, started", "Ends in 7 s; Ctrl-C ends it now."]
+
+
+def test_a_short_terminal_cuts_what_is_well_before_what_is_wrong_and_neither_the_path() -> None:
+    lines = screen(80)
+    assert [line.strip().split("  ")[0] for line in lines[6:9:2]] == ["measured", "dns operator.unique"]
+
+
+def test_what_was_concluded_of_the_home_stands_beside_what_was_measured_and_no_row_of_the_platform() -> None:
+    home = [point("home_state", service, state=0, age_s=0.0) for service in ("internet", "telephone")]
+    down = point("home_state", "television", state=2, cause="headend", confidence="sure")
+    lines = screen(80, points=[*home, down, point("slo", "pon:internet", down_s=0.0), point("platform", "ingest")])
+    assert "ok  internet, telephone" in line_of(lines, "home_state  ")
+    assert "it is down  cause headend  this is sure" in line_of(lines, "home_state television")
+    assert not [line for line in lines if "slo" in line or "platform" in line]
 
 
 def test_events_of_the_agent_are_one_line_in_the_order_in_which_they_came() -> None:

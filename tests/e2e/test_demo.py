@@ -131,6 +131,17 @@ def test_a_fault_of_no_service_is_one_line() -> None:
         assert wrong in run.stderr.replace("\n", " ")
 
 
+def test_a_folder_that_cannot_be_made_or_holds_something_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for wrong in (tmp_path / "file", tmp_path / "file" / "below", tmp_path):
+        run = subprocess.run(
+            balise("demo", "--dir", str(wrong)), check=False, capture_output=True, text=True, timeout=120
+        )
+        assert (run.returncode, run.stdout) == (2, "")
+        assert str(wrong) in run.stderr
+        assert len(run.stderr.splitlines()) == 1
+
+
 def test_a_folder_that_was_given_is_kept_with_all_its_files(tmp_path: Path) -> None:
     kept, temporary = tmp_path / "kept", tmp_path / "temporary"
     temporary.mkdir()
@@ -159,7 +170,7 @@ def test_a_program_that_cannot_start_is_one_line_and_the_others_are_ended(tmp_pa
 
 def test_on_a_terminal_it_draws_its_picture(tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
-    environ = {**os.environ, "TMPDIR": str(tmp_path), "TERM": "xterm", "COLUMNS": "80", "LINES": "30"}
+    environ = {**os.environ, "TMPDIR": str(tmp_path), "TERM": "xterm", "COLUMNS": "80", "LINES": "50"}
     with subprocess.Popen(balise("demo"), stdout=theirs, stderr=theirs, env=environ, start_new_session=True) as process:
         os.close(theirs)
         drawn, asked, end_s = "", False, time.monotonic() + 120

@@ -12,15 +12,16 @@ import sqlite3
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.live import Live
 
+from balise_collector.commands import demo_options as asked
+from balise_collector.commands.options import stop
 from balise_collector.demo import forwarding, picture
 from balise_collector.demo.programs import FAULTS, DemoError, Programs
 from balise_collector.demo.tally import Tally, tally
@@ -36,55 +37,39 @@ _ACKNOWLEDGED = "SELECT count(*) FROM outbox WHERE acked IS NOT NULL"
 
 
 def demo(
-    seconds: Annotated[float | None, typer.Option(min=1, help="End by itself after that long.")] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print what became of each record as one JSON object.")
-    ] = False,
-    folder: Annotated[
-        Path | None, typer.Option("--dir", help="Keep all files there; default: a temporary folder.")
-    ] = None,
-    influx: Annotated[
-        str, typer.Option(metavar="URL", help="Forward to this InfluxDB as well: http://HOST:8086.", show_default=False)
-    ] = "",
-    token: Annotated[str, typer.Option(help="Its token, or user:password on 1.x.", show_default=False)] = "",
-    database: Annotated[str, typer.Option(help="Its database, or first bucket; made where it is missing.")] = "balise",
-    org: Annotated[str, typer.Option(help="Its organisation, on 2.x.", show_default=False)] = "",
-    town: Annotated[int, typer.Option(min=0, max=2_000, help="So many simulated homes around the real agent.")] = 0,
-    faults: Annotated[
-        Path | None,
-        typer.Option(help="What happens in the town, as docs/town.md says.", show_default=False, exists=True),
-    ] = None,
-    fault: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="What is wrong: tv:channel=2, tv:channel=2,kind=off, voice:call=503, voice:loss=5, voice:mute, …",
-            show_default=False,
-        ),
-    ] = None,
+    seconds: asked.Seconds = None,
+    as_json: asked.AsJson = False,
+    folder: asked.Folder = None,
+    influx: asked.Influx = "",
+    token: asked.Token = "",
+    database: asked.Database = "balise",
+    org: asked.Org = "",
+    town: asked.Town = 0,
+    faults: asked.Faults = None,
+    fault: asked.Wrong = None,
 ) -> None:
     """Show the whole path on this machine: a broker, a target, the collector, and one real agent that measures them."""
     asked_to_end, wrong = threading.Event(), _wrong(fault or [])
-    with _folder(folder) as where, _ended_by_signals(asked_to_end):
-        programs = Programs(where, town=town, faults=faults, wrong=wrong, asked_to_end=asked_to_end)
-        missing = None
-        try:
-            if influx:
-                programs.serve_options = forwarding.prepare(where, influx, token=token, database=database, org=org)
-            programs.start()
-            _watch(programs, seconds, live=not as_json)
-            found = finish(programs)
-            missing = forwarding.missing(programs.data) if influx else None
-        except DemoError as exc:
-            typer.echo(f"balise: {exc}", err=True)
-            raise typer.Exit(2) from exc
-        finally:
-            programs.end_all()
-    if as_json:
-        typer.echo(json.dumps(found.as_json() | ({"influx_missing": missing} if influx else {})))
-    else:
-        _say(found)
-        if influx:
-            typer.echo(f"InfluxDB: {'it does not answer' if missing is None else f'{missing} records are missing'}.")
+    missing = None
+    try:
+        with _folder(folder) as where, _ended_by_signals(asked_to_end):
+            programs = Programs(where, town=town, faults=faults, wrong=wrong, asked_to_end=asked_to_end)
+            try:
+                if influx:
+                    programs.serve_options = forwarding.prepare(where, influx, token=token, database=database, org=org)
+                if not as_json:
+                    typer.echo("Starting a broker, a target, a telephone, television, the collector and an agent.")
+                programs.start()
+                _watch(programs, seconds, live=not as_json)
+                found = finish(programs)
+                missing = forwarding.missing(programs.data) if influx else None
+            finally:
+                programs.end_all()
+    except DemoError as exc:
+        stop(exc)
+    except OSError as exc:
+        stop(f"{exc.filename or folder or tempfile.gettempdir()}: {exc.strerror}")
+    _say(found, as_json=as_json, influx={"influx_missing": missing} if influx else {})
     raise typer.Exit(0 if found.lost == found.duplicated == 0 and (not influx or missing == 0) else 1)
 
 
@@ -110,7 +95,9 @@ def _watch(programs: Programs, seconds: float | None, *, live: bool) -> None:
     console = Console(stderr=not live)
     with suppress(KeyboardInterrupt):
         if live and console.is_terminal:
-            with Live(console=console, auto_refresh=False, screen=False) as screen:
+            with Live(
+                console=console, auto_refresh=False, screen=False
+            ) as screen:  # cut at the bottom where it is short
                 for left_s in _looks(programs, until_s, LOOK_S):
                     now_ms = time.time_ns() // 1_000_000
                     last = _last(programs, now_ms)
@@ -160,9 +147,7 @@ def finish(programs: Programs) -> Tally:
 def _last(programs: Programs, now_ms: int) -> list[Point]:
     try:
         with closing(open_reader(programs.data / "store")) as reader:
-            return [
-                p for p in reader.latest(since_ms=now_ms - STALE_MS) if p.measurement not in ("platform", "presence")
-            ]
+            return [*reader.latest(since_ms=now_ms - STALE_MS)]
     except (OSError, sqlite3.Error):
         return []  # the store is not there yet
 
@@ -179,20 +164,27 @@ def _lines(path: Path) -> int:
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
-def _say(found: Tally) -> None:
-    delay = (
-        "" if found.delay_p95_ms is None else f"; from sealing to committed, 95 of 100 within {found.delay_p95_ms} ms"
-    )
+def _say(found: Tally, *, as_json: bool, influx: Mapping[str, int | None]) -> None:
+    """``influx``: the records that it misses, where it was asked for; None: it does not answer."""
+    if as_json:
+        typer.echo(json.dumps(found.as_json() | dict(influx)))
+        return
     typer.echo(
-        f"{found.measured} records measured, {found.stored} stored, {found.waiting} still with the agent: "
-        f"{found.lost} lost, {found.duplicated} duplicated, {found.dead_letters} dead letters{delay}."
+        f"{found.measured} records measured, {found.stored} stored, {found.waiting} still with the agent:\n"
+        f"{found.lost} lost, {found.duplicated} duplicated, {found.dead_letters} dead letters."
     )
+    if found.delay_p95_ms is not None:
+        typer.echo(f"From sealing to committed, 95 of 100 took {found.delay_p95_ms} ms or less.")
+    for missing in influx.values():
+        typer.echo(f"InfluxDB: {'it does not answer' if missing is None else f'{missing} records are missing'}.")
 
 
 @contextmanager
 def _folder(given: Path | None) -> Iterator[Path]:
     if given is not None:
         given.mkdir(parents=True, exist_ok=True)
+        if any(given.iterdir()):  # an earlier demo's records would be counted as lost
+            raise DemoError(f"--dir: {given} is not empty")
         yield given.absolute()
         return
     with tempfile.TemporaryDirectory(prefix="balise-demo-") as made:

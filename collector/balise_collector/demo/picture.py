@@ -1,7 +1,8 @@
 """What does a person who watches the demo see, this second?
 
-What was measured last, with its age; what the agent did; and the path: what waits at the agent, what the journal has,
-how far the store is behind. Plain words and letters: no colour says anything that a word does not.
+The path: what waits at the agent, what the journal has, how far the store is behind; what the agent did; then what was
+measured last, with its age, what is wrong first: a short terminal cuts the end. Plain words and letters: no colour says
+anything that a word does not.
 """
 
 from __future__ import annotations
@@ -40,12 +41,20 @@ _SHOWN = {
         "loss_rt_pct": "lost both ways",
         "rtt_ms": "round trip",
     },
+    "home_state": {"state": "it is", "cause": "cause", "confidence": "this is", "evidence": "by"},
+    "incident": {"state": "it is", "code": "at", "hit": "homes hit", "cause": "cause"},
     "voip_path": {"mos_cqe": "MOS", "loss_down_pct": "lost down", "loss_up_pct": "up", "rtt_ms": "round trip"},
 }
 """The fields that a newcomer understands and what they are called, the first that fit; of others, any."""
 
-_FOLDED = {"tv_zap": "", "tv_window": "es_ratio"}
-"""Measurements of many channels, and the field that says what is wrong: those without stand together in one line."""
+_FOLDED = {"tv_zap": "", "tv_window": "es_ratio", "home_state": "state"}
+"""Measurements of many targets, and the field that says what is wrong: those without stand together in one line."""
+
+_WORDS = {("home_state", "state"): ("ok", "degraded", "down", "unknown")}
+"""What a field's numbers mean, as the catalogue says it."""
+
+_CONCLUDED = ("home_state", "incident")
+"""What of the collector's own rows stands beside what was measured."""
 
 _EVENTS = "agent_event"
 _GAP = "  "
@@ -66,19 +75,20 @@ class Path:
 
 def picture(points: Sequence[Point], path: Path, now_ms: int, left_s: float | None, width: int) -> RenderableType:
     """The whole screen, for one that is ``width`` characters wide."""
-    measured = [point for point in points if point.measurement != _EVENTS]
-    events = sorted((p for p in points if p.measurement == _EVENTS), key=lambda point: point.ts_ms)
-    parts: list[RenderableType] = [_table(measured, now_ms, width)]
+    told = [p for p in points if CATALOGUE[p.measurement].writer == "probe" or p.measurement in _CONCLUDED]
+    measured = [point for point in told if point.measurement != _EVENTS]
+    events = sorted((p for p in told if p.measurement == _EVENTS), key=lambda point: point.ts_ms)
+    parts: list[RenderableType] = [_path(path)]
     if events:
         parts.append(Text(f"agent: {', '.join(event.target for event in events)}"))
-    return Group(*parts, Text(), _path(path), Text(), Text(_footer(left_s), "dim"))
+    return Group(*parts, Text(_footer(left_s), "dim"), Text(), _table(measured, now_ms, width))
 
 
 def _table(points: Sequence[Point], now_ms: int, width: int) -> Table:
     rows = [(name, together, age(now_ms - max(p.ts_ms for p in together))) for name, together in _rows(points)]
     names, ages = max((len(name) for name, *_ in rows), default=0), max((len(row[2]) for row in rows), default=0)
     room = width - max(names, len("measured")) - max(ages, len("age")) - 8  # three columns, two blanks between
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, expand=True)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, expand=True)
     table.add_column("measured", no_wrap=True)
     table.add_column("last values", ratio=1, overflow="fold")
     table.add_column("age", justify="right", no_wrap=True)
@@ -90,13 +100,13 @@ def _table(points: Sequence[Point], now_ms: int, width: int) -> Table:
 
 
 def _rows(points: Sequence[Point]) -> list[tuple[str, list[Point]]]:
-    """What each line shows: a measurement of one target, or all targets of it where nothing is wrong."""
+    """What each line shows: a measurement of one target, or all of its targets that are well. Failures first."""
     rows: dict[str, list[Point]] = {}
     for point in points:
         sound = point.kind == "ok" and not point.fields.get(_FOLDED.get(point.measurement, ""))
         alone = f"{point.measurement} {point.target}".strip()
         rows.setdefault(point.measurement if sound and point.measurement in _FOLDED else alone, []).append(point)
-    return list(rows.items())
+    return sorted(rows.items(), key=lambda row: all(point.kind == "ok" for point in row[1]))
 
 
 def _together(points: Sequence[Point]) -> Text:
@@ -118,7 +128,9 @@ def values(point: Point, room: int) -> str:
         if name not in point.fields:
             continue
         between = " " if label == "of" else _GAP
-        longer = f"{text}{between if text else ''}{label} {value(point.fields[name], units.get(name, ''))}"
+        words = _WORDS.get((point.measurement, name))
+        number = point.fields[name] if words is None else words[int(point.fields[name])]
+        longer = f"{text}{between if text else ''}{label} {value(number, units.get(name, ''))}"
         if len(longer) > room and text:
             break
         text = longer
