@@ -39,19 +39,25 @@ LINE_UP = 1 << 23  # the probe's own ladder of echoes says so
 LINE_DOWN = 1 << 24
 
 REACHED = OUT_OK | OUT_LOST | OP_OK | OP_LOST
+EXPLAINS = LOSSY | SLOW_RTT | CLOCK_BAD | RADIO_OK | RADIO_BAD
+"""What may say that a bad sample near it is not the service's."""
+AROUND_MIN = 10  # so many minutes later or earlier, at most; a radio's word holds for later ones
+
 NOBODY = array("I", bytes(4 * DAY_MIN))
 
 
 class Cells:
-    """One home's days. ``newest``: the last minute in which anything was seen, -1: none."""
+    """One home's days. ``newest``: the last minute in which anything was seen, -1: none. ``explained``: of minutes that
+    were asked for, whether something explains what was bad in them; forgotten where a bit of `EXPLAINS` is new."""
 
-    __slots__ = ("_day", "_page", "changed", "newest", "pages")
+    __slots__ = ("_day", "_page", "changed", "explained", "newest", "pages")
 
     def __init__(self) -> None:
         self.pages: dict[int, array[int]] = {}
         self._day, self._page = -1, NOBODY
         self.newest = -1
         self.changed: set[int] = set()  # days that were written to since `saved`
+        self.explained: dict[int, bool] = {}
 
     def see(self, ts_ms: int, bits: int) -> bool:
         """Sets bits in the minute of that date; False: all were set."""
@@ -68,6 +74,8 @@ class Cells:
         if before | bits == before:
             return False
         page[at] = before | bits
+        if self.explained and bits & EXPLAINS & ~before:
+            self.explained = {m: known for m, known in self.explained.items() if m < minute - AROUND_MIN}
         return True
 
     def at(self, minute: int) -> int:
@@ -80,12 +88,14 @@ class Cells:
         stop = max(minute - within, -1)
         minute = min(minute, self.newest)
         while minute > stop:
-            day = minute // DAY_MIN
+            day, at = divmod(minute, DAY_MIN)
             page = self.pages.get(day)
-            base = day * DAY_MIN
+            base = minute - at
             if page is not None:
+                if page[at] & bits:  # most often it is the very minute that is asked for
+                    return minute
                 low = max(stop - base, -1) + 1
-                for before, seen in enumerate(page[low : minute - base + 1][::-1]):
+                for before, seen in enumerate(page[low:at][::-1], 1):
                     if seen & bits:
                         return minute - before
             minute = base - 1
@@ -122,6 +132,7 @@ class Cells:
 
     def restore(self, day: int, page: array[int]) -> None:
         """A day that was kept elsewhere."""
+        self.explained.clear()
         self.pages[day] = page
         last = next((at for at in range(DAY_MIN - 1, -1, -1) if page[at]), None)
         if last is not None:
@@ -131,6 +142,7 @@ class Cells:
         """Forgets days before that one."""
         for old in [d for d in self.pages if d < day]:
             del self.pages[old]
+        self.explained.clear()
         self._day = -1
 
     def _made(self, day: int) -> array[int]:

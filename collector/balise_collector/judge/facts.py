@@ -57,7 +57,8 @@ def timeline(
     for spell, incident in parts:
         if service in HIT[incident.kind] and incident.opened_ms <= to_ms:
             there = _there(log, incident, from_ms, to_ms, settings)
-            spans = _paint(spans, spell, incident, service, there, dark=_was_dark(log, spell, to_ms))
+            dark = incident.kind == "line" and _was_dark(log, spell, to_ms)
+            spans = _paint(spans, spell, incident, service, there, dark=dark)
     for outage in log.stretches:
         if outage.place in CARRIED[service] and outage.start_ms < to_ms:
             end_ms = _end(log, outage.start_ms, outage.end_ms, to_ms)
@@ -177,14 +178,15 @@ def now(log: HomeLog, service: Service, now_ms: int, parts: Sequence[Part], sett
     span = [Span(now_ms, now_ms + 1, state, why)]
     if service == "probe":
         return _impaired_now(log, now_ms, state, why) if log.impaired else (state, why)
-    for spell, incident in parts:
-        if service in HIT[incident.kind] and incident.opened_ms <= now_ms:
-            there = (
-                [Span(now_ms, now_ms + 1, OK)] if incident.kind == "line" or _is_there(log, now_ms, settings) else []
-            )
-            span = _paint(span, spell, incident, service, there, dark=_was_dark(log, spell, now_ms))
-    recent = log.stretches if log.last_outage_ms > now_ms - OUTAGE_MS else ()
-    for outage in reversed(recent):
+    held = [part for part in parts if service in HIT[part[1].kind] and part[1].opened_ms <= now_ms]
+    there = [Span(now_ms, now_ms + 1, OK)] if held and _is_there(log, now_ms, settings) else []
+    for spell, incident in held:
+        dark, here = False, there
+        if incident.kind == "line":
+            dark, here = _was_dark(log, spell, now_ms), [Span(now_ms, now_ms + 1, OK)]
+        span = _paint(span, spell, incident, service, here, dark=dark)
+    recent = log.out_until_ms > now_ms and log.last_outage_ms > now_ms - OUTAGE_MS
+    for outage in reversed(log.stretches) if recent else ():
         mine = outage.place in CARRIED[service] and outage.start_ms <= now_ms
         if mine and _end(log, outage.start_ms, outage.end_ms, now_ms + 1) > now_ms:
             return DOWN, f"outage {outage.place}"

@@ -11,6 +11,7 @@ whatever their order and however often it was advanced before.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -363,7 +364,8 @@ class Judge:
         channels = self._channels
 
         def skip(minute: int) -> bool:
-            seen = [ch for ts_ms, ch in bad if ts_ms // MINUTE_MS == minute]
+            first = bisect_left(bad, (minute * MINUTE_MS, ""))
+            seen = [ch for _, ch in bad[first : bisect_left(bad, ((minute + 1) * MINUTE_MS, ""))]]
             return bool(seen) and all(channels.is_bad(ch, minute * MINUTE_MS) for ch in seen)
 
         return skip

@@ -15,6 +15,7 @@ from balise_collector.judge.cells import DAY_MIN, MINUTE_MS, Cells
 from balise_collector.judge.ladder import Outage, Stretch, by_start, stretches
 from balise_collector.judge.topology import HomeSite
 
+NOT_YET = 2**62
 V = TypeVar("V", tuple[int, bool], tuple[int, str], "Rate")
 
 
@@ -57,6 +58,7 @@ class HomeLog:
     impaired: bool = False  # its link or radio was ever found not to do
     bad_days: dict[str, set[int]] = field(default_factory=dict)  # by symptom: days with a bad sample
     stretches: tuple[Stretch, ...] = ()  # of its outages, as of the last `laid_out`
+    out_until_ms: int = -1  # when the last of them ends; one that was not told to have ended never does
 
     def session(self, ts_ms: int, online: bool) -> bool:
         """Its session began or ended then; False: that is known."""
@@ -114,7 +116,11 @@ class HomeLog:
             last = len(self.broken) if outage.end_ms is None else bisect_left(self.broken, (outage.end_ms, ""))
             found += stretches(outage, self.broken[first:last])
         self.stretches = tuple(sorted(found, key=by_start))
-        return {*before} ^ {*self.stretches}
+        changed = {*before} ^ {*self.stretches}
+        if changed:
+            self.cells.explained.clear()
+            self.out_until_ms = max((NOT_YET if s.end_ms is None else s.end_ms for s in found), default=-1)
+        return changed
 
     def boot(self, ts_ms: int) -> bool:
         """Its machine started then; of what a minute's records say of the same start, all are kept."""

@@ -58,7 +58,7 @@ class Rating:
             for rate in self._ground.logs[home].rates:
                 if rate.ts_ms >= from_ms and rate.share >= 0:
                     self._note(rate, home)
-                    again |= {h for _, h, low in self._near(rate.ts_ms) if low}
+                    again |= self._looking_at(rate.ts_ms)
         changed = False
         for home in again:
             found = self._spells(self._ground.logs[home])
@@ -77,19 +77,38 @@ class Rating:
     def _is_low(self, rate: Rate) -> bool:
         return rate.share < self._ground.settings.slow_share
 
-    def _near(self, ts_ms: int) -> list[tuple[int, str, bool]]:
-        at = bisect_left(self._all, (ts_ms - FLEET_MS, "", False))
-        end = bisect_left(self._all, (ts_ms + FLEET_MS, "", False))
-        return self._all[at:end]
+    def _window(self, ts_ms: int) -> tuple[int, int]:
+        """Where the tests within reach of that date stand."""
+        first = bisect_left(self._all, (ts_ms - FLEET_MS, "", False))
+        return first, bisect_left(self._all, (ts_ms + FLEET_MS, "", False))
+
+    def _looking_at(self, ts_ms: int) -> set[str]:
+        """Homes with a low test for which a test of that date is among the nearest: not so many homes lie between."""
+        first, end = self._window(ts_ms)
+        at = bisect_left(self._all, (ts_ms, "", False))
+        return _low_until(self._all[first:at][::-1]) | _low_until(self._all[at:end])
 
     def _is_ours(self, ts_ms: int, home: str) -> bool:
         """Most of the others were slow then too."""
-        others = sorted((abs(at_ms - ts_ms), other, low) for at_ms, other, low in self._near(ts_ms) if other != home)
-        by_home: dict[str, bool] = {}  # one slow neighbour that was tested again and again is one
-        for _, other, low in others:
-            by_home.setdefault(other, low)
-        nearest = list(by_home.values())[:FLEET_LEAST]
+        nearest = self._nearest(ts_ms, home)
         return len(nearest) == FLEET_LEAST and sum(nearest) >= FLEET_SHARE * FLEET_LEAST
+
+    def _nearest(self, ts_ms: int, home: str) -> list[bool]:
+        """Of the other homes nearest in time, each by its nearest test, whether that was low. A few tests to both sides
+        mostly hold them, and it is wider where something outside may be as near."""
+        low, high = self._window(ts_ms)
+        at, reach = bisect_left(self._all, (ts_ms, "", False)), 4 * FLEET_LEAST
+        while True:
+            first, end = max(low, at - reach), min(high, at + reach)
+            others = sorted((abs(t - ts_ms), other, bad) for t, other, bad in self._all[first:end] if other != home)
+            by_home: dict[str, tuple[int, bool]] = {}  # one slow neighbour that was tested again and again is one
+            for away_ms, other, bad in others:
+                by_home.setdefault(other, (away_ms, bad))
+            found = list(by_home.values())[:FLEET_LEAST]
+            outside = [abs(self._all[i][0] - ts_ms) for i in (first - 1, end) if low <= i < high]
+            if not outside or (len(found) == FLEET_LEAST and found[-1][0] < min(outside)):
+                return [bad for _, bad in found]
+            reach *= 4
 
     def _spells(self, log: HomeLog) -> list[Slow]:
         if log.on_wifi:
@@ -131,6 +150,23 @@ class Rating:
             works=ground.works([home], slow.start_ms),
             reviewed=slow.end_ms is not None,
         )
+
+
+def _low_until(tests: Sequence[tuple[int, str, bool]]) -> set[str]:
+    """Of tests further and further away, the homes of low ones, until enough homes stand before them."""
+    found: set[str] = set()
+    before: set[str] = set()
+    same, same_ms = set[str](), -1  # of one date none stands before the other
+    for ts_ms, home, low in tests:
+        if ts_ms != same_ms:
+            before |= same
+            same, same_ms = set(), ts_ms
+        if len(before) >= FLEET_LEAST + 2:  # two of them may be its own and the new test's
+            break
+        same.add(home)
+        if low:
+            found.add(home)
+    return found
 
 
 def _runs(tests: Sequence[tuple[int, bool]], cause: str, least: int, sure: Collection[int] = frozenset()) -> list[Slow]:

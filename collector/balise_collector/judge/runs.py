@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from balise_collector.judge import cells as c
-from balise_collector.judge.cells import MINUTE_MS, Cells
+from balise_collector.judge.cells import AROUND_MIN, MINUTE_MS, Cells
 from balise_collector.judge.ladder import CUT_CLASSES
 from balise_collector.judge.log import HomeLog
 from balise_collector.judge.marks import APART_MIN
@@ -21,17 +21,25 @@ from balise_collector.judge.symptoms import Episode
 LOSSY_LEAST = 2  # of the minutes around: one echo in a minute is lost anywhere
 POOR = c.LOSSY | c.SLOW_RTT  # a full PON delays each minute and loses in some
 NEAR_MIN = 3  # a sample of ten seconds stands beside the minutes around it
-FAR_MIN, FAR_LEAST = 10, 4  # a few lost in a hundred leave some minutes whole: four of twenty are no chance either
+FAR_LEAST = 4  # a few lost in a hundred leave some minutes whole: four of twenty are no chance either
 
 
 def is_explained(log: HomeLog, minute: int) -> bool:
-    """What the line loses or delays, or the probe's own radio or clock, or a cut, is no service's fault."""
+    """What the line loses or delays, or the probe's own radio or clock, or a cut, is no service's fault. The same
+    bad samples are asked for again with each new one: what was found is kept until a bit or a cut could change it."""
+    known = log.cells.explained.get(minute)
+    if known is None:
+        known = log.cells.explained[minute] = _is_explained(log, minute)
+    return known
+
+
+def _is_explained(log: HomeLog, minute: int) -> bool:
     return _is_poor(log, minute) or _is_misdated(log, minute) or is_weak(log, minute) or is_cut(log, minute)
 
 
 def _is_poor(log: HomeLog, minute: int) -> bool:
     """The line lost or delayed in some of the minutes around, or in many further away."""
-    near = [at for at, _ in log.cells.seen(POOR, minute - FAR_MIN, minute + FAR_MIN)]
+    near = [at for at, _ in log.cells.seen(POOR, minute - AROUND_MIN, minute + AROUND_MIN)]
     return len(near) >= FAR_LEAST or sum(abs(at - minute) <= NEAR_MIN for at in near) >= LOSSY_LEAST
 
 
