@@ -112,7 +112,7 @@ def match(truth: Truth, notes: Notes, town: Town) -> Matches:
             continue  # it was told better under another number
         if fault is not None:
             of_fault.setdefault(fault.number, []).append(told)
-        elif not _is_of_some_home(told, truth, town):
+        elif not (_is_of_held_up_messages(told, truth, town) or _is_of_some_home(told, truth, town)):
             false.append(told.id)
     firsts = [_match(fault, of_fault[fault.number], truth, town) for fault in wanted if fault.number in of_fault]
     missed = [fault for fault in wanted if fault.number in knowable and fault.number not in of_fault]
@@ -189,6 +189,14 @@ def _touches(row: Mapping[str, Any], fault: Fault, truth: Truth, town: Town) -> 
     if "kind" in row and row["kind"] not in allowed:
         return False
     return bool(homes_of(row, truth, town) & truth.members[fault.number])
+
+
+def _is_of_held_up_messages(told: Told, truth: Truth, town: Town) -> bool:
+    """Homes fell silent together and it says in the end that only their messages did not come: nobody's fault, and so
+    it was."""
+    if told.is_withdrawn or told.settled.get("element") != "platform":
+        return False
+    return any(fault.kind == "late_delivery" and _touches(told.settled, fault, truth, town) for fault in truth.faults)
 
 
 def _is_of_some_home(told: Told, truth: Truth, town: Town) -> bool:

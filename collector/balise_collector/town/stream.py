@@ -162,12 +162,16 @@ class Writer:
 
     def delivery(self, end_ms: int, received_ms: int) -> Delivery:
         """The minute that ends there, made now."""
-        tags, make, probe = self._tags, self._make, self.probe
-        wrong_ms = probe.clock_ms(end_ms)
+        make, says = self._make, self.probe.says(end_ms)
+        wrong_ms = self.probe.clock_ms(end_ms)
         at_ms = end_ms + (wrong_ms + 7 if wrong_ms else 0)  # a clock wrong by whole minutes never meets its own dates
+        home, building, pon, probe = self.home.id, self.home.building, self.home.pon, self.home.probe
         points = [
-            make(
-                **tags,
+            make(  # tags by name: with ** it takes five times as long, and there are 300 million
+                home=home,
+                building=building,
+                pon=pon,
+                probe=probe,
                 measurement=measurement,
                 target=target,
                 ts_ms=at_ms - before_ms,
@@ -176,7 +180,7 @@ class Writer:
                 reason=reason,
                 fields=fields,
             )
-            for measurement, target, before_ms, fields, kind, reason in probe.says(end_ms)
+            for measurement, target, before_ms, fields, kind, reason in says
         ]
         run = self.line.run_at(end_ms - 1)
         return Delivery(
