@@ -25,7 +25,8 @@ from balise_collector.judge.incidents import Incident, Spell
 from balise_collector.judge.ladder import Outage
 from balise_collector.judge.line import Cuts
 from balise_collector.judge.log import HomeLog
-from balise_collector.judge.marks import NEVER, Channel, Marks
+from balise_collector.judge.marks import NEVER, Marks
+from balise_collector.judge.memory import Memory
 from balise_collector.judge.names import Names
 from balise_collector.judge.platform import Blindness
 from balise_collector.judge.quality import Quality
@@ -63,6 +64,13 @@ class Judge:
         self._names = Names()
         self._shown = Shown(self._ground, self._parts, self._names)
         self._elements = Elements(topology)
+        self._memory = Memory(
+            ground=self._ground,
+            marks=self._marks,
+            names=self._names,
+            shown=self._shown,
+            blindness=self._blindness,
+        )
         self.now_ms = 0
 
     @property
@@ -163,73 +171,15 @@ class Judge:
 
     def remembered(self) -> Iterator[tuple[str, Any]]:
         """What is to be kept of it, by name; of homes' minutes those that changed since they were last asked for."""
-        for log in self._ground.logs.values():
-            for day in sorted(log.cells.changed):
-                yield f"minutes/{log.id}/{day}", log.cells.pages[day]
-            log.cells.saved()
-            if not log.is_empty:
-                yield f"home/{log.id}", log.told()
-        for channel, samples in self._marks.samples.items():
-            yield from ((f"good/{channel}/{day}", page) for day, page in samples.good.items())
-            yield f"bad/{channel}", sorted(sample for day in samples.bad.values() for sample in day)
-        yield "beats", self._ground.heartbeats
-        yield "references", self._ground.references
-        yield "numbers", self._names.told()
-        yield "paged", sorted(self._shown.paged)
-        yield "said", self._shown.said()
+        yield from self._memory.told()
 
     def parts_known(self) -> set[str]:
         """The names of all that it remembers, changed or not."""
-        names = {"beats", "references", "numbers", "paged", "said"}
-        for log in self._ground.logs.values():
-            names |= set() if log.is_empty else {f"home/{log.id}"}
-            names |= {f"minutes/{log.id}/{day}" for day in log.cells.pages}
-        for channel, samples in self._marks.samples.items():
-            names.add(f"bad/{channel}")
-            names |= {f"good/{channel}/{day}" for day in samples.good}
-        return names
+        return self._memory.names_known()
 
     def recall(self, parts: Iterable[tuple[str, Any]]) -> None:
         """Into a judge that knows nothing yet. Homes that are not expected any more are passed over."""
-        for name, value in parts:
-            what, _, rest = name.partition("/")
-            if what in ("minutes", "home"):
-                self._recall_home(what, rest, value)
-            elif what in ("good", "bad"):
-                self._recall_channel(what, rest, value)
-            elif what == "beats":
-                self._ground.heartbeats[:] = [(int(ts), bool(ok)) for ts, ok in value]
-            elif what == "references":
-                self._ground.references.update({ch: [(t, bool(b)) for t, b in seen] for ch, seen in value.items()})
-            else:
-                self._recall_shown(what, value)
-        self._relearn()
-
-    def _recall_shown(self, what: str, value: Any) -> None:
-        if what == "numbers":
-            self._names.recall(value)
-        elif what == "paged":
-            self._shown.paged.update(value)
-        elif what == "said":
-            self._shown.recall(value)
-
-    def _recall_home(self, what: str, rest: str, value: Any) -> None:
-        home, _, day = rest.partition("/")
-        log = self._ground.logs.get(home)
-        if log is None:
-            return
-        if what == "minutes":
-            log.cells.restore(int(day), value)
-        else:
-            log.recall(value)
-
-    def _recall_channel(self, what: str, rest: str, value: Any) -> None:
-        channel, _, day = rest.rpartition("/") if what == "good" else (rest, "", "")
-        samples = self._marks.samples.setdefault(channel, Channel())
-        if what == "good":
-            samples.good[int(day)] = value
-        else:
-            samples.recall(value)
+        self._memory.recall(parts)
 
     def replanted(self, topology: Topology) -> Judge:
         """The same memory on another plant."""
@@ -248,18 +198,6 @@ class Judge:
         for samples in self._marks.samples.values():
             samples.forget(before_ms)
         self._ground.forget(before_ms)
-
-    def _relearn(self) -> None:
-        """Marks all that is remembered: the next `advance` concludes everything from it."""
-        marks = self._marks
-        for log in self._ground.logs.values():
-            marks.everything(log)
-        for channel, samples in marks.samples.items():
-            if samples.bad:
-                marks.channels[channel] = 0
-        if self._ground.heartbeats:
-            self._blindness.beat(self._ground.heartbeats[0][0])
-        marks.line(0)
 
     # concluding
 
