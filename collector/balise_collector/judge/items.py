@@ -88,11 +88,9 @@ def of_outage(log: HomeLog, outage: Stretch) -> Item | None:
 
 def of_start(log: HomeLog, started_ms: int, settings: Settings) -> Item | None:
     """Its machine started anew, and no loss of its session tells since when it was dark: nobody heard of one, or its
-    messages were held up before. It had no power between its last mark and this start. None: it was no such start, or
-    so soon that it only restarted."""
+    messages were held up, or its line was cut, before. It had no power between its last mark and this start. None: it
+    was no such start, or so soon that it only restarted."""
     silence = log.silence_at(started_ms)
-    if silence is not None and _matching(log, silence) is not None:
-        return None
     before = started_ms // c.MINUTE_MS - 1
     within = c.DAY_MIN if silence is None else before - silence.lost_ms // c.MINUTE_MS
     last = log.cells.last(c.LINE_UP | c.LINE_DOWN, before, within)

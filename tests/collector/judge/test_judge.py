@@ -316,3 +316,32 @@ def test_power_that_went_while_nobody_heard_is_told_by_the_machines_that_started
     for home in HOMES:  # what it measured before was before
         at = next(s for s in judge.timeline(home, "telephone", T0, end) if s.end_ms > CUT + 20 * MINUTE)
         assert at.state == (2 if home in homes else 0)
+
+
+def test_power_that_goes_while_a_card_is_out_and_comes_back_after_it_is_a_fault_of_its_own() -> None:
+    card, homes, off_ms, back_ms, on_ms = HOMES[:24], HOMES[6:18], CUT + HOUR, CUT + 2 * HOUR, CUT + 3 * HOUR
+    whole = [home for home in card if home not in homes]
+    lost = [online(home, CUT + 52_000 + n * 900, False) for n, home in enumerate(card)]
+    back = [online(home, (on_ms if home in homes else back_ms) + 20_000 + n * 900) for n, home in enumerate(card)]
+    down = {"state": "down", "class": "access.line"}
+    marks = [row(h, "alive", at, **down) for h in card for at in range(CUT + MINUTE, off_ms, MINUTE)]
+    marks += [row(h, "alive", at, **down) for h in whole for at in range(off_ms, back_ms, MINUTE)]
+    told = [outage(home, CUT, back_ms, "access.line") for home in whole]
+    for home in homes:
+        known = outage(home, CUT, on_ms, "access.line")
+        unwatched = {**known.fields, "unknown_s": (on_ms - off_ms) / 1_000, "restarts": 1}
+        told.append(row(home, "outage", known.ts_ms, **unwatched))
+    starts = [row(home, "host", on_ms + MINUTE, uptime_s=60) for home in homes]
+    judge = judged(quiet(card, on_ms + HOUR), lost, back, marks, told, starts, until_ms=on_ms + HOUR)
+    light, power = judge.incidents()
+    assert (light.element, light.cause) == (("card", "O1/C1"), "fibre")
+    assert (power.element, power.cause) == (("building", "B1"), "power")
+    assert light.until_ms is not None
+    assert power.until_ms is not None
+    assert max(abs(light.until_ms - back_ms), abs(power.since_ms - off_ms), abs(power.until_ms - on_ms)) < 2 * MINUTE
+    at = (back_ms + 5 * MINUTE, on_ms - 5 * MINUTE)
+    assert {
+        s.state
+        for s in judge.timeline(homes[0], "internet", T0, on_ms + HOUR)
+        if s.start_ms < at[1] and s.end_ms > at[0]
+    } == {2}
