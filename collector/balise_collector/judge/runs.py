@@ -59,7 +59,7 @@ class Kind:
 
 KINDS = {
     "tv": Kind(bad=c.TV_BAD, ok=c.TV_OK, least=2),
-    "sip": Kind(bad=c.SIP_BAD, ok=c.SIP_OK, least=2),
+    "sip": Kind(bad=c.SIP_BAD, ok=c.SIP_OK, least=2, plain=True),  # RFC 3261 asks again for 32 s
     "register": Kind(bad=c.TEL_BAD, ok=c.TEL_OK, least=1, plain=True),  # the registrar refused
     "call": Kind(bad=c.CALL_BAD, ok=c.CALL_OK, least=2, plain=True),  # nothing was heard at all
 }

@@ -66,3 +66,15 @@ def test_channels_that_one_lossy_pon_sees_bad_are_no_fault_of_the_head_end() -> 
     bad = [row(home, "tv_window", CUT + n * MINUTE, "c1", es_ratio=0.3) for n, home in enumerate(homes)]
     judge = judged(life(HOMES, T0, CUT + HOUR), bad, until_ms=CUT + HOUR)
     assert [i.what for i in judge.incidents() if i.what in ("channel", "head_end")] == []
+
+
+def test_a_server_that_answers_no_request_is_out_also_for_homes_whose_line_loses() -> None:
+    silent = [
+        row(home, "voip_signal", at + n * 1_000, "op.options", why="timeout")
+        for n, home in enumerate(HOMES)
+        for at in range(CUT, CUT + HOUR, MINUTE)
+    ]
+    losing = [r for home in HOMES[:12] for r in lossy(home)]
+    judge = judged(life(HOMES, T0, CUT + HOUR), losing, silent, until_ms=CUT + HOUR)
+    (registrar,) = [i for i in judge.incidents() if i.kind == "telephone"]
+    assert (registrar.what, registrar.part, len(set(registrar.hit))) == ("registrar", False, len(HOMES))
