@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal, NamedTuple
 
 from balise_collector.judge import cells as c
@@ -27,6 +28,7 @@ OK, DEGRADED, DOWN, UNKNOWN = 0, 1, 2, 3
 STATES = ("ok", "degraded", "down", "unknown")
 SILENT_MIN = 2
 OUTAGE_MS = 86_400_000  # one that was not told of for a day is over, whatever its last word was
+REGISTERED_MIN = 65  # a registrar's fault is dated to half the time between two registrations: before that none tells
 LINK_TTL_MIN = 150  # the link is told of once an hour
 CARRIED = {
     "internet": frozenset({"dns", "upstream"}) | CUT_CLASSES,
@@ -58,7 +60,8 @@ def timeline(
         if service in HIT[incident.kind] and incident.opened_ms <= to_ms:
             there = _there(log, incident, from_ms, to_ms, settings)
             dark = incident.kind == "line" and _was_dark(log, spell, to_ms)
-            spans = _paint(spans, spell, incident, service, there, dark=dark)
+            part = _until_registered(log, spell, incident, to_ms)
+            spans = _paint(spans, part, incident, service, there, dark=dark)
     for outage in log.stretches:
         if outage.place in CARRIED[service] and outage.start_ms < to_ms:
             end_ms = _end(log, outage.start_ms, outage.end_ms, to_ms)
@@ -77,6 +80,16 @@ def _there(log: HomeLog, incident: Incident, from_ms: int, to_ms: int, settings:
 def _is_there(log: HomeLog, now_ms: int, settings: Settings) -> bool:
     minute = log.cells.last(c.ALIVE, now_ms // MINUTE_MS, settings.probe_ttl_min + 1)
     return minute >= 0 and _held(log, minute, settings.probe_ttl_min) > now_ms
+
+
+def _until_registered(log: HomeLog, spell: Spell, incident: Incident, to_ms: int) -> Spell:
+    """A home that has registered again has no registrar's fault any more, whatever others have."""
+    if incident.what != "registrar":
+        return spell
+    first = spell.start_ms // MINUTE_MS + REGISTERED_MIN
+    last = (to_ms if spell.end_ms is None else min(spell.end_ms, to_ms)) // MINUTE_MS
+    well = log.cells.next(c.TEL_OK, first, last - first) if last > first else -1
+    return spell if well < 0 else replace(spell, end_ms=well * MINUTE_MS)
 
 
 def _was_dark(log: HomeLog, spell: Spell, to_ms: int) -> bool:
@@ -184,7 +197,8 @@ def now(log: HomeLog, service: Service, now_ms: int, parts: Sequence[Part], sett
         dark, here = False, there
         if incident.kind == "line":
             dark, here = _was_dark(log, spell, now_ms), [Span(now_ms, now_ms + 1, OK)]
-        span = _paint(span, spell, incident, service, here, dark=dark)
+        part = _until_registered(log, spell, incident, now_ms)
+        span = _paint(span, part, incident, service, here, dark=dark)
     recent = log.out_until_ms > now_ms and log.last_outage_ms > now_ms - OUTAGE_MS
     for outage in reversed(log.stretches) if recent else ():
         mine = outage.place in CARRIED[service] and outage.start_ms <= now_ms

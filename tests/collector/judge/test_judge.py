@@ -329,8 +329,8 @@ def test_power_that_goes_while_a_card_is_out_and_comes_back_after_it_is_a_fault_
     told = [outage(home, CUT, back_ms, "access.line") for home in whole]
     for home in homes:
         known = outage(home, CUT, on_ms, "access.line")
-        unwatched = {**known.fields, "unknown_s": (on_ms - off_ms) / 1_000, "restarts": 1}
-        told.append(row(home, "outage", known.ts_ms, **unwatched))
+        known.fields.update(unknown_s=(on_ms - off_ms) / 1_000, restarts=1)
+        told.append(known)
     starts = [row(home, "host", on_ms + MINUTE, uptime_s=60) for home in homes]
     judge = judged(quiet(card, on_ms + HOUR), lost, back, marks, told, starts, until_ms=on_ms + HOUR)
     light, power = judge.incidents()

@@ -78,3 +78,20 @@ def test_a_server_that_answers_no_request_is_out_also_for_homes_whose_line_loses
     judge = judged(life(HOMES, T0, CUT + HOUR), losing, silent, until_ms=CUT + HOUR)
     (registrar,) = [i for i in judge.incidents() if i.kind == "telephone"]
     assert (registrar.what, registrar.part, len(set(registrar.hit))) == ("registrar", False, len(HOMES))
+
+
+def test_a_home_that_registers_again_is_out_of_a_registrars_fault_that_ends_for_nobody_else() -> None:
+    lost, end = [HOMES[1], HOMES[13], HOMES[25], HOMES[31]], CUT + 4 * HOUR
+    silent = [
+        row(home, "voip_signal", at + n * 1_000, "op.options", why="timeout")
+        for n, home in enumerate(lost)
+        for at in range(CUT, CUT + 5 * MINUTE, MINUTE)
+    ]
+    others = [home for home in HOMES if home not in lost]
+    again = [row(home, "voip_signal", CUT + 2 * HOUR, "op.register", register_code=200) for home in others]
+    judge = judged(life(others, T0, end) + life(lost, T0, CUT + 5 * MINUTE), silent, again, until_ms=end)
+    (registrar,) = judge.incidents()
+    assert (registrar.what, registrar.until_ms) == ("registrar", None)
+    spans = [s for s in judge.timeline(HOMES[5], "telephone", T0, end) if s.state == 2]
+    assert [s.end_ms // MINUTE for s in spans] == [(CUT + 2 * HOUR) // MINUTE]
+    assert judge.facts(HOMES[5])["telephone"].state == 0
