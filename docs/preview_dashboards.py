@@ -105,7 +105,16 @@ def _panel(panel: dict[str, Any], asking: Asking, over: Range) -> Iterator[str]:
         return
     kind = {"stat": _figures, "timeseries": _curves, "table": _table, "heatmap": _heat}.get(panel["type"], _bars)
     answers = [_ask(target, panel, asking, span) for target in panel["targets"]]
+    if not any(_filled(answers)):
+        yield text(box.x, box.y + 16, panel["fieldConfig"]["defaults"]["noValue"], fill=FAINT, size=11)
+        return
     yield from kind(panel, answers, box, span)
+
+
+def _filled(answers: list[list[dict[str, Any]]]) -> Iterator[bool]:
+    """Of each row, whether it holds a value."""
+    for row in (row for answer in answers for series in answer for row in series["values"]):
+        yield any(value is not None for value in row[1:])
 
 
 def _ask(target: dict[str, Any], panel: dict[str, Any], asking: Asking, span: Range) -> list[dict[str, Any]]:
@@ -138,7 +147,7 @@ def _figures(panel: dict[str, Any], answers: list[list[dict[str, Any]]], box: Bo
 def _curves(panel: dict[str, Any], answers: list[list[dict[str, Any]]], box: Box, span: Range) -> Iterator[str]:
     found = [one for one in _series(answers) if any(value is not None for _, value in one.points)]
     values = [float(value) for one in found for _, value in one.points if value is not None]
-    high = max([*values, 1e-9])
+    high = max(values, default=0.0) or 1.0
     plot = Box(x=box.x + 52, y=box.y + 4, width=box.width - 56, height=box.height - 26)
     for share in (0.0, 0.5, 1.0):
         y = plot.y + plot.height * (1 - share)
@@ -231,10 +240,10 @@ def _table(panel: dict[str, Any], answers: list[list[dict[str, Any]]], box: Box,
     columns = [name for name in names if any(name in row for row in rows)]
     step = box.width / max(1, len(columns))
     for at, name in enumerate(columns):
-        yield text(box.x + at * step, box.y + 12, names[name], weight="bold", size=11)
+        yield text(box.x + at * step, box.y + 12, names[name][: int(step / 7)], weight="bold", size=11)
         for nth, row in enumerate(rows[: min(MOST_ROWS, int((box.height - 18) // 17))]):
             value, colour = _cell(row.get(name), says[name])
-            fits = value[: max(4, int(step / 6.2))]
+            fits = value[: max(4, int(step / 7))]
             yield text(box.x + at * step, box.y + 30 + nth * 17, fits, size=11, fill=colour)
 
 
@@ -273,6 +282,8 @@ def written(value: Any, panel: dict[str, Any]) -> str:
     if not isinstance(value, int | float):
         return "pas de mesure" if value is None else str(value)
     unit = panel["fieldConfig"]["defaults"].get("unit", "")
+    if unit == "dateTimeAsIso":
+        return dates.write(int(value))
     if unit == "percentunit":
         return f"{value * 100:.1f} %"
     if unit in ("bps", "bytes", "deckbytes"):

@@ -39,8 +39,17 @@ _FIXED: dict[str, Value] = {
     "valid": True,
     "es_ratio": 0.1,
 }
-_TARGETS = {"reach": ("gw", "op"), "dns": ("operator",), "web": ("target",), "tv_window": CHANNELS, "tv_zap": CHANNELS}
-_OF_PROBES = ("reach", "dns", "web", "host", "link", "outage", "avail", "throughput", "loaded", "tv_join")
+_TARGETS = {
+    "agent_event": ("started",),
+    "reach": ("gw", "op"),
+    "dns": ("operator",),
+    "web": ("target",),
+    **dict.fromkeys(("tv_window", "tv_zap", "tv_hls"), CHANNELS),
+}
+_OF_PROBES = (
+    *("reach", "dns", "web", "host", "link", "outage", "avail", "throughput", "loaded", "tv_join"),
+    *("udp_capacity", "wifi", "agent_event"),
+)
 _OF_TELEPHONES = ("voip_signal", "voip_call")
 
 
@@ -80,7 +89,7 @@ def points(end_ms: int, hours: int) -> Iterator[Point]:
 
 def _raw(at_ms: int) -> Iterator[Point]:
     for home in HOMES:
-        for name in (*_OF_PROBES, *_OF_TELEPHONES, "tv_window", "tv_zap", "presence"):
+        for name in (*_OF_PROBES, *_OF_TELEPHONES, "tv_window", "tv_zap", "tv_hls", "presence"):
             for target in _TARGETS.get(name, ("",)):
                 yield _point(CATALOGUE[name], at_ms, _some(CATALOGUE[name]), home=home, target=target)
         yield _point(CATALOGUE["outage"], at_ms + 1, {"dur_s": 7.0, "state": "ended", "kind": "microcut"}, home=home)

@@ -41,6 +41,10 @@ MAY_BE_EMPTY = (
     "Débit",
     "Lignes coupées, minutes sans secours",
     "Zappings d'essai par durée",  # a line with no slow zaps
+    "Capacité en UDP",  # a town measures neither this nor television over HTTP
+    "arrêts sur image",
+    "si elle est en Wi-Fi",
+    "Vie de la sonde",
     "Mois après mois",  # no month is over
     "Où : télévision coupée ou en partie",  # at the last moment
 )

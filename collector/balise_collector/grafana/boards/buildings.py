@@ -87,6 +87,7 @@ def _share(scope: str, fr: str, en: str) -> Panel:
         ),
         unit="percentunit",
         scale="bad_share",
+        width=8,
     )
 
 
@@ -106,6 +107,7 @@ _COVERAGE = Panel(
     unit="percentunit",
     high=1,
     scale="good_share",
+    width=8,
 )
 
 BOARD = Board(

@@ -81,19 +81,21 @@ _RATE = Panel(
     title=Text("Débit descendant : part de l'offre", "Download: share of the contract"),
     meaning=Text(
         "Médiane et 10e centile, heure par heure, des tests valides rapportés au débit de l'offre de chaque logement."
-        " Une heure n'est jamais moyennée avec une autre.",
-        "Median and 10th percentile, hour by hour, of valid tests over each home's contracted rate.",
+        " Une heure n'est jamais moyennée avec une autre. Couverture : tests valides sur tests prévus.",
+        "Median and 10th percentile, hour by hour, of valid tests over each home's contracted rate. Coverage: valid"
+        " tests of those planned.",
     ),
     queries=(
         Query(text=hourly("p50", "fleet:throughput.down_ratio"), alias=Text("médiane", "median")),
         Query(text=hourly("p10", "fleet:throughput.down_ratio"), alias=Text("10e centile", "10th percentile")),
+        Query(text=hourly("coverage", "fleet:throughput.down_ratio"), alias=Text("couverture", "coverage")),
     ),
     unit="percentunit",
 )
 
 _RATE_N = Panel(
     kind="curve",
-    title=Text("Débit : tests et couverture", "Rate: tests and coverage"),
+    title=Text("Débit : tests valides", "Rate: valid tests"),
     meaning=Text(
         "Tests valides de chaque heure, tous logements ensemble.", "Valid tests of each hour, all homes together."
     ),

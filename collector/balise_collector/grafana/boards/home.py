@@ -9,7 +9,9 @@ from balise_collector.grafana.queries import MONTH, STATE
 _HOME = is_chosen("home")
 
 
-def _curve(title: Text, meaning: Text, unit: str, *queries: tuple[str, Text], width: int = 12) -> Panel:
+def _curve(
+    title: Text, meaning: Text, unit: str, *queries: tuple[str, Text], width: int = 12, low: float | None = 0
+) -> Panel:
     return Panel(
         kind="curve",
         title=title,
@@ -18,6 +20,7 @@ def _curve(title: Text, meaning: Text, unit: str, *queries: tuple[str, Text], wi
         unit=unit,
         width=width,
         step="1m",
+        low=low,
     )
 
 
@@ -129,6 +132,7 @@ _PROBE = _curve(
     Text("Mesures en attente d'être remises.", "Records that wait to be handed over."),
     "short",
     (_raw('max("rows_waiting")', "host"), Text("en attente", "waiting")),
+    width=8,
 )
 
 _PICTURE = _curve(
@@ -139,6 +143,7 @@ _PICTURE = _curve(
     ),
     "percentunit",
     (_raw('max("es_ratio")', "tv_window", policy="tv_home_7d"), Text("la pire", "the worst")),
+    width=8,
 )
 _CALLS = _curve(
     Text("Téléphone : appels d'essai de la sonde", "Telephone: the probe's test calls"),
@@ -149,6 +154,7 @@ _CALLS = _curve(
     "short",
     (_raw('count("setup_ok")', "voip_call"), Text("tentés", "tried")),
     (_raw('count("answer_ms")', "voip_call"), Text("établis", "set up")),
+    width=8,
 )
 _VOICE = _curve(
     Text("Téléphone : voix (MOS estimé)", "Telephone: voice (estimated MOS)"),
@@ -158,8 +164,92 @@ _VOICE = _curve(
     ),
     "none",
     (_raw('min("mos_cqe")', "voip_call", where='"valid" = true'), Text("MOS", "MOS")),
+    width=8,
 )
 
+_CAPACITY = _curve(
+    Text("Capacité en UDP", "UDP capacity"),
+    Text("Ce que des rafales courtes font passer, sans TCP.", "What short bursts get through, without TCP."),
+    "bps",
+    (_raw('last("down_bps")', "udp_capacity"), Text("descendant", "down")),
+    (_raw('last("up_bps")', "udp_capacity"), Text("montant", "up")),
+)
+_RADIO = _curve(
+    Text("Radio de la sonde, si elle est en Wi-Fi", "The probe's radio, where it is on Wi-Fi"),
+    Text("Niveau reçu, le pire de l'intervalle ; sous -70 dBm il gêne.", "Received level, the worst; -70 is weak."),
+    "dBm",
+    (_raw('min("rssi_dbm")', "wifi"), Text("niveau", "level")),
+    low=None,
+    width=8,
+)
+_CUTS = Panel(
+    kind="table",
+    title=Text("Coupures", "Outages"),
+    meaning=Text(
+        "Chaque coupure finie de ce logement, telle que la sonde l'a racontée à son retour.",
+        "Each outage of this home that is over, as the probe told it on its return.",
+    ),
+    queries=(
+        Query(
+            text='SELECT "start_ms", "kind", "class", "dur_s", "unknown_s" FROM "outage"'
+            f" WHERE \"state\" = 'ended' AND {_HOME} AND $timeFilter ORDER BY time DESC LIMIT 100",
+            table=True,
+        ),
+    ),
+    columns=(
+        ("start_ms", Text("Début", "Start"), "dateTimeAsIso"),
+        ("kind", Text("Sorte", "Kind"), "string"),
+        ("class", Text("Où", "Where"), "string"),
+        ("dur_s", Text("Durée", "Duration"), "s"),
+        ("unknown_s", Text("dont inconnue", "of it, unknown"), "s"),
+    ),
+)
+_EVENTS = Panel(
+    kind="table",
+    title=Text("Vie de la sonde", "Life of the probe"),
+    meaning=Text(
+        "Ce que l'agent a fait ou rencontré et qui explique ses mesures : démarrages, horloge, configuration.",
+        "What the agent did or met and that explains its records: starts, clock, configuration.",
+    ),
+    queries=(
+        Query(
+            text='SELECT "target", "version", "detail" FROM "agent_event"'
+            f" WHERE {_HOME} AND $timeFilter ORDER BY time DESC LIMIT 50",
+            table=True,
+        ),
+    ),
+    columns=(
+        ("Time", Text("Quand", "When"), "dateTimeAsIso"),
+        ("target", Text("Quoi", "What"), "string"),
+        ("version", Text("Version", "Version"), "string"),
+        ("detail", Text("Détail", "Detail"), "string"),
+    ),
+    width=8,
+)
+_ZAPS = _curve(
+    Text("Télévision : du premier paquet à l'image", "Television: from the first packet to the picture"),
+    Text("Le plus long zapping d'essai de l'intervalle.", "The longest test zap of the interval."),
+    "ms",
+    (_raw('max("zap_rap_ms")', "tv_zap", policy="tv_home_7d"), Text("le plus long", "the longest")),
+    width=8,
+)
+_STALLS = _curve(
+    Text("Télévision par HTTP : arrêts sur image", "Television over HTTP: stalls"),
+    Text("Secondes où un lecteur se serait arrêté, le pire échantillon.", "Seconds of stalls, the worst sample."),
+    "s",
+    (_raw('max("stall_s")', "tv_hls", policy="tv_home_7d"), Text("arrêt", "stall")),
+    width=8,
+)
+_SIGNALLING = _curve(
+    Text("Téléphone : réponses du serveur", "Telephone: the server's answers"),
+    Text(
+        "Attente des réponses à REGISTER et OPTIONS, la plus longue.", "Longest wait for answers to REGISTER, OPTIONS."
+    ),
+    "ms",
+    (_raw('max("register_ms")', "voip_signal"), Text("REGISTER", "REGISTER")),
+    (_raw('max("options_rtt_ms")', "voip_signal"), Text("OPTIONS", "OPTIONS")),
+    width=8,
+)
 _LINK = Panel(
     kind="figure",
     title=Text("Offre et liaison sonde–box", "Contract and the probe's link to the box"),
@@ -180,7 +270,6 @@ _LINK = Panel(
         ),
     ),
     unit="bps",
-    width=8,
 )
 _MONTHS = Panel(
     kind="table",
@@ -218,9 +307,14 @@ BOARD = Board(
     title=Text("Balise 8 – Un logement", "Balise 8 – One home"),
     question=Text("Comment va ce logement, mesure par mesure ?", "How is this home, measurement by measurement?"),
     rows=(
-        Row(title=Text("Les services", "Services"), panels=(_STATES, _COVERAGE, _LINK, _PROBE)),
-        Row(title=Text("Internet", "Internet"), panels=(_ROUND_TRIPS, _LOSS, _RATE, _LOADED, _NAMES, _FAILED)),
-        Row(title=Text("Télévision et téléphone", "Television and telephone"), panels=(_PICTURE, _CALLS, _VOICE)),
+        Row(title=Text("Les services", "Services"), panels=(_STATES, _COVERAGE, _LINK)),
+        Row(
+            title=Text("Internet", "Internet"),
+            panels=(_ROUND_TRIPS, _LOSS, _RATE, _CAPACITY, _LOADED, _NAMES, _CUTS, _FAILED),
+        ),
+        Row(title=Text("Télévision", "Television"), panels=(_PICTURE, _ZAPS, _STALLS)),
+        Row(title=Text("Téléphone", "Telephone"), panels=(_CALLS, _VOICE, _SIGNALLING)),
+        Row(title=Text("La sonde", "The probe"), panels=(_PROBE, _RADIO, _EVENTS)),
         Row(title=Text("Les mois", "Months"), panels=(_MONTHS,)),
     ),
     choices=("building", "pon", "home"),

@@ -76,13 +76,14 @@ _LIST = Panel(
     ),
     queries=(
         Query(
-            text='SELECT "home", "pon", "kind", "class", "dur_s", "down_s", "unknown_s", "course" FROM "outage"'
-            f" WHERE \"state\" = 'ended' AND {HERE} AND $timeFilter ORDER BY time DESC LIMIT 200",
+            text='SELECT "home", "pon", "kind", "class", "start_ms", "dur_s", "down_s", "unknown_s", "course"'
+            f' FROM "outage" WHERE "state" = \'ended\' AND {HERE} AND $timeFilter ORDER BY time DESC LIMIT 200',
             table=True,
         ),
     ),
     columns=(
         ("Time", Text("Fin", "End"), "dateTimeAsIso"),
+        ("start_ms", Text("Début", "Start"), "dateTimeAsIso"),
         ("home", Text("Logement", "Home"), "string"),
         ("pon", Text("PON", "PON"), "string"),
         ("kind", Text("Sorte", "Kind"), "string"),
@@ -107,7 +108,7 @@ _INCIDENTS = Panel(
     ),
     queries=(
         Query(
-            text='SELECT "id", "target", ("until_ms" - "since_ms") / 1000 AS "lasted_s", "hit",'
+            text='SELECT "id", "target", "since_ms", ("until_ms" - "since_ms") / 1000 AS "lasted_s", "hit",'
             f' "unmeasured", "cause", "works" FROM {INCIDENT} WHERE "until_ms" > 0 AND $timeFilter'
             " ORDER BY time DESC LIMIT 200",
             table=True,
@@ -115,6 +116,7 @@ _INCIDENTS = Panel(
     ),
     columns=(
         ("Time", Text("Fin", "End"), "dateTimeAsIso"),
+        ("since_ms", Text("Début", "Start"), "dateTimeAsIso"),
         ("lasted_s", Text("Durée", "Duration"), "s"),
         ("id", Text("Incident", "Incident"), "string"),
         ("target", Text("Sorte et lieu", "Kind and place"), "string"),

@@ -66,7 +66,7 @@ _TABLE = Panel(
         ("rows_waiting", Text("En attente", "Waiting"), "short"),
         ("disk_free_kb", Text("Place libre", "Free space"), "deckbytes"),
         ("clock_ok", Text("À l'heure", "Clock right"), "bool"),
-        ("clock_error_ms", Text("Erreur d'horloge, au plus", "Clock error, at most"), "ms"),
+        ("clock_error_ms", Text("Erreur, au plus", "Error, at most"), "ms"),
         ("under_voltage", Text("Sous-tension", "Under-voltage"), "bool"),
     ),
     width=24,

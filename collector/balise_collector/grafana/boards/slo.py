@@ -14,7 +14,7 @@ _WORDS = {
     "telephone": Text("Téléphone", "Telephone"),
 }
 _BUDGET = 0.005
-_EVERY = {"24h": "1h", "3d": "6h", "30d": "1d"}
+_EVERY = {"24h": ("1h", Text("1 h", "1 h")), "3d": ("6h", Text("6 h", "6 h")), "30d": ("3d", Text("3 jours", "3 days"))}
 
 
 def _kept(service: str) -> Panel:
@@ -47,10 +47,10 @@ def _kept(service: str) -> Panel:
 
 
 def _burn(window: str) -> Panel:
-    every = _EVERY[window]
+    every, word = _EVERY[window]
     return Panel(
         kind="curve",
-        title=Text(f"Vitesse d'usure du budget, par {every}", f"Burn rate, by {every}"),
+        title=Text(f"Vitesse d'usure du budget, par {word.fr}", f"Burn rate, by {word.en}"),
         meaning=Text(
             "1 use tout le budget du mois en un mois ; 14,4 en deux jours. Part du temps mauvais / 0,5 %.",
             "1 uses the month's budget within a month, 14.4 within two days. Share of bad time / 0.5 %.",
@@ -89,7 +89,7 @@ _BY_BUILDING = Panel(
         ("good", Text("Correct", "Good"), "percentunit"),
         ("coverage", Text("Couverture", "Coverage"), "percentunit"),
     ),
-    width=12,
+    width=8,
     drill="balise-buildings",
 )
 
@@ -105,6 +105,23 @@ _DAYS = Panel(
     high=1,
     low=None,
     window="30d",
+    width=8,
+)
+_DAYS_KNOWN = Panel(
+    kind="curve",
+    title=Text("Couverture, jour par jour", "Coverage, day by day"),
+    meaning=Text(
+        "Part du temps des logements que l'on connaît, par jour : un jour peu connu ne se compare pas aux autres.",
+        "Share of the homes' time that is known, by day: a day that is little known does not compare to others.",
+    ),
+    queries=tuple(
+        Query(text=share(SLO_COVERAGE, f"fleet:{service}", every="1d", source=SLO), alias=word)
+        for service, word in _WORDS.items()
+    ),
+    unit="percentunit",
+    high=1,
+    window="30d",
+    width=8,
 )
 
 MONTHLY = ("availability", "down_ratio_p50.pointe_19_23", "up_ratio_p50.pointe_19_23", "down_conforming.pointe_19_23")
@@ -152,7 +169,7 @@ BOARD = Board(
     rows=(
         Row(title=Text("Trente jours", "Thirty days"), panels=tuple(map(_kept, _WORDS))),
         Row(title=Text("Usure du budget", "Burn rate"), panels=tuple(map(_burn, _EVERY))),
-        Row(title=Text("Où et quand", "Where and when"), panels=(_BY_BUILDING, _DAYS)),
+        Row(title=Text("Où et quand", "Where and when"), panels=(_BY_BUILDING, _DAYS, _DAYS_KNOWN)),
         Row(title=Text("Les mois", "Months"), panels=(_MONTHS,)),
     ),
     choices=("building",),

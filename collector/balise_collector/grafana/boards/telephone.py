@@ -106,6 +106,7 @@ _CALLS = Panel(
             alias=Text("un seul sens", "one way only"),
         ),
     ),
+    width=8,
 )
 _DELAY = Panel(
     kind="curve",
@@ -113,6 +114,7 @@ _DELAY = Panel(
     meaning=Text("De INVITE à la première sonnerie, appels de l'heure.", "From INVITE to ringing, calls of the hour."),
     queries=(Query(text=_call('percentile("pdd_ms", 95)'), alias=Text("p95", "p95")),),
     unit="ms",
+    width=8,
 )
 _VOICE = Panel(
     kind="curve",
@@ -127,6 +129,7 @@ _VOICE = Panel(
     ),
     low=1,
     high=5,
+    width=8,
 )
 _LINES = Panel(
     kind="table",

@@ -183,6 +183,8 @@ _WHERE = Panel(
         ("building", Text("Immeuble", "Building"), "string"),
         ("bad", Text("Logements", "Homes"), "short"),
     ),
+    width=24,
+    height=6,
     drill="balise-buildings",
 )
 
