@@ -41,7 +41,9 @@ LINE_DOWN = 1 << 24
 REACHED = OUT_OK | OUT_LOST | OP_OK | OP_LOST
 EXPLAINS = LOSSY | SLOW_RTT | CLOCK_BAD | RADIO_OK | RADIO_BAD
 """What may say that a bad sample near it is not the service's."""
-AROUND_MIN = 10  # so many minutes later or earlier, at most; a radio's word holds for later ones
+AROUND_MIN = 10  # so many minutes later or earlier, at most
+RADIO_MIN = 90  # and a radio so many minutes later: it is looked at seldom
+CHUNK_MIN = 240  # looked through at once
 
 NOBODY = array("I", bytes(4 * DAY_MIN))
 
@@ -75,7 +77,8 @@ class Cells:
             return False
         page[at] = before | bits
         if self.explained and bits & EXPLAINS & ~before:
-            self.explained = {m: known for m, known in self.explained.items() if m < minute - AROUND_MIN}
+            for near in range(minute - AROUND_MIN, minute + RADIO_MIN):
+                self.explained.pop(near, None)
         return True
 
     def at(self, minute: int) -> int:
@@ -100,6 +103,22 @@ class Cells:
                         return minute - before
             minute = base - 1
         return -1
+
+    def row(self, bits: int, end: int, minute: int, within: int) -> tuple[int, bool]:
+        """Backwards from before ``minute`` through minutes with one of ``bits``, at most ``within`` apart, to one that
+        has a bit of ``end`` too: that one and True; else the earliest of them, or ``minute`` itself, and False."""
+        last, at = minute, min(minute - 1, self.newest)
+        while at >= max(last - within, 0):
+            day, place = divmod(at, DAY_MIN)
+            first = max(0, place + 1 - CHUNK_MIN)
+            page = self.pages.get(day, NOBODY)
+            for before, seen in enumerate(page[first : place + 1][::-1]):
+                if seen & bits and at - before >= last - within:
+                    if seen & end:
+                        return at - before, True
+                    last = at - before
+            at -= place + 1 - first
+        return last, False
 
     def seen(self, bits: int, first: int, last: int) -> Iterator[tuple[int, int]]:
         """The minutes from ``first`` to ``last`` with one of these bits, and all bits of each."""

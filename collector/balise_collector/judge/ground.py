@@ -115,18 +115,27 @@ class Ground:
     def blind(self, from_ms: int, to_ms: int) -> list[tuple[int, int | None]]:
         """When the platform did not hear, between these dates: a hole in its own minutes, or no broker."""
         beats, gap_ms = self.heartbeats, self.settings.heartbeat_s * 1_000
-        at = max(0, bisect_left(beats, (from_ms - 86_400_000, False)) - 1)
         found: list[tuple[int, int | None]] = []
         last_ok: int | None = None
-        for ts_ms, ok in beats[at:]:
+        for at in range(self._last_beat(from_ms), len(beats)):
+            ts_ms, ok = beats[at]
             if not ok:
                 continue
             if last_ok is not None and ts_ms - last_ok > gap_ms and ts_ms >= from_ms and last_ok <= to_ms:
                 found.append((last_ok, ts_ms))
             last_ok = ts_ms
+            if last_ok > to_ms:
+                break
         if last_ok is not None and to_ms - last_ok > gap_ms:
             found.append((last_ok, None))
         return found
+
+    def _last_beat(self, from_ms: int) -> int:
+        """Where the last good one before that date stands, of the day before it."""
+        beats = self.heartbeats
+        first = max(0, bisect_left(beats, (from_ms - 86_400_000, False)) - 1)
+        at = bisect_left(beats, (from_ms, False))
+        return next((i for i in range(at - 1, first, -1) if beats[i][1]), first)
 
     def is_blind(self, ts_ms: int) -> bool:
         """Nobody heard then, or everybody was just coming back."""

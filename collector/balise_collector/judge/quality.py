@@ -13,7 +13,7 @@ from bisect import bisect_left, insort
 from collections.abc import Sequence
 
 from balise_collector.judge import cells as c
-from balise_collector.judge.cells import MINUTE_MS
+from balise_collector.judge.cells import MINUTE_MS, RADIO_MIN
 from balise_collector.judge.ground import Ground
 from balise_collector.judge.incidents import Incident, Spell, reused
 from balise_collector.judge.log import HomeLog
@@ -27,7 +27,6 @@ SLOW_SHARE = 0.6  # of the minutes seen
 GAP = 1  # ten minutes in a row that may be well within one spell
 LEAST_OWN = 3  # ten minutes in a row that one home's loss is an incident from
 EDGE_SHARE = 0.35  # of a PON's homes in one minute: it has begun, or is not over
-RADIO_MIN = 90
 
 
 class Quality:

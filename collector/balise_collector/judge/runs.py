@@ -83,8 +83,10 @@ def episodes(log: HomeLog, name: str, minute: int, settings: Settings, skip: Ski
     last_ok, run = log.cells.last(kind.ok, first - 1, ttl), list[int]()
     for at, bits in log.cells.seen(kind.bad | kind.ok, first, log.cells.newest):
         if bits & kind.ok:
-            _close(found, log.id, kind, run, last_ok, at, ttl)
-            run, last_ok = [], at
+            if run:
+                _close(found, log.id, kind, run, last_ok, at, ttl)
+                run = []
+            last_ok = at
             continue
         explained = _is_misdated(log, at) or is_cut(log, at) if kind.plain else is_explained(log, at)
         if explained or skip(at):
@@ -108,12 +110,8 @@ def is_cut(log: HomeLog, minute: int) -> bool:
 
 def _begin(cells: Cells, kind: Kind, minute: int, ttl: int) -> int:
     """The minute after the last good sample before this run, however long nobody looked in between."""
-    at = minute
-    while True:
-        last = cells.last(kind.bad | kind.ok, at - 1, max(ttl, APART_MIN))
-        if last < 0 or cells.at(last) & kind.ok:
-            return max(0, last + 1 if last >= 0 else at - ttl)
-        at = last
+    last, is_good = cells.row(kind.bad | kind.ok, kind.ok, minute, max(ttl, APART_MIN))
+    return last + 1 if is_good else max(0, last - ttl)
 
 
 def _close(
