@@ -204,7 +204,7 @@ def _ended(seen: Channel, last: int) -> int | None:
         known = max((day for day in seen.good), default=-1)
         later = known >= 0 and seen.goods(last + 1, (known + 1) * DAY_MIN) > 0
         return (last + UNSEEN_MIN) * MINUTE_MS if later else None
-    enough = seen.goods(last, last + APART_MS // MINUTE_MS) >= GOODS_BREAK
+    enough = seen.goods(last, (max(seen.good) + 1) * DAY_MIN) >= GOODS_BREAK
     return (last + after + 1) // 2 * MINUTE_MS if enough else None
 
 

@@ -60,7 +60,7 @@ def timeline(
         if service in HIT[incident.kind] and incident.opened_ms <= to_ms:
             there = _there(log, incident, from_ms, to_ms, settings)
             dark = incident.kind == "line" and _was_dark(log, spell, to_ms)
-            part = _until_registered(log, spell, incident, to_ms)
+            part = _until_well(log, spell, incident, to_ms)
             spans = _paint(spans, part, incident, service, there, dark=dark)
     for outage in log.stretches:
         if outage.place in CARRIED[service] and outage.start_ms < to_ms:
@@ -82,8 +82,12 @@ def _is_there(log: HomeLog, now_ms: int, settings: Settings) -> bool:
     return minute >= 0 and _held(log, minute, settings.probe_ttl_min) > now_ms
 
 
-def _until_registered(log: HomeLog, spell: Spell, incident: Incident, to_ms: int) -> Spell:
-    """A home that has registered again has no registrar's fault any more, whatever others have."""
+def _until_well(log: HomeLog, spell: Spell, incident: Incident, to_ms: int) -> Spell:
+    """A home whose own line is up again, or that has registered again, is out of it, whatever others have."""
+    if incident.kind == "line":
+        last_ms = to_ms if spell.end_ms is None else min(spell.end_ms, to_ms)
+        end_ms = _end(log, spell.start_ms, None, last_ms)
+        return spell if end_ms + SILENT_MIN * MINUTE_MS >= last_ms else replace(spell, end_ms=end_ms)
     if incident.what != "registrar":
         return spell
     first = spell.start_ms // MINUTE_MS + REGISTERED_MIN
@@ -197,7 +201,7 @@ def now(log: HomeLog, service: Service, now_ms: int, parts: Sequence[Part], sett
         dark, here = False, there
         if incident.kind == "line":
             dark, here = _was_dark(log, spell, now_ms), [Span(now_ms, now_ms + 1, OK)]
-        part = _until_registered(log, spell, incident, now_ms)
+        part = _until_well(log, spell, incident, now_ms)
         span = _paint(span, part, incident, service, here, dark=dark)
     recent = log.out_until_ms > now_ms and log.last_outage_ms > now_ms - OUTAGE_MS
     for outage in reversed(log.stretches) if recent else ():

@@ -345,3 +345,25 @@ def test_power_that_goes_while_a_card_is_out_and_comes_back_after_it_is_a_fault_
         for s in judge.timeline(homes[0], "internet", T0, on_ms + HOUR)
         if s.start_ms < at[1] and s.end_ms > at[0]
     } == {2}
+
+
+def test_a_home_whose_line_is_up_again_is_out_of_a_cut_that_ends_for_nobody_else() -> None:
+    back_ms, off_ms, end = CUT + HOUR, CUT + 75 * MINUTE, CUT + 4 * HOUR
+    lost = [r for r in cut(FIRST_PON, CUT, back_ms, "access.line") if r.measurement == "presence" and r.ts_ms < back_ms]
+    first = FIRST_PON[0]
+    again = life([first], back_ms, off_ms)  # its outage is never told, and later it is switched off
+    judge = judged(quiet(FIRST_PON, end), lost, again, until_ms=end)
+    assert one(judge).until_ms is None
+    states = [(s.state, s.end_ms) for s in judge.timeline(first, "internet", CUT, end)]
+    assert [state for state, _ in states] == [0, 2, 0, 3]
+    assert abs(states[1][1] - back_ms) <= MINUTE
+    assert judge.timeline(FIRST_PON[1], "internet", CUT, end)[-1].state == 2
+
+
+def test_a_channel_that_is_seldom_sampled_is_well_once_good_samples_have_come() -> None:
+    bad = [row(home, "tv_window", CUT + n * 4 * MINUTE, "c1", es_ratio=0.4) for n, home in enumerate(HOMES[3::6])]
+    good = [row(h, "tv_window", CUT + n * 50 * MINUTE + HOUR, "c1", es_ratio=0.0) for n, h in enumerate(HOMES[:4])]
+    judge = judged(life(HOMES, T0, CUT + 5 * HOUR), bad, good, until_ms=CUT + 5 * HOUR)
+    (channel,) = [i for i in judge.incidents() if i.what == "channel"]
+    assert channel.until_ms is not None
+    assert channel.until_ms <= CUT + HOUR
