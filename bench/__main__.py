@@ -2,12 +2,12 @@
 
     python -m bench [NAME...] [--long] [--runs N] [--add] [--json FILE] [--markdown FILE]
 
-Names: ingest, latency, store, home, ping, card, ladder-cost, ladder-place, tenant, voice, tv, skipped: half an hour. At
-full load, by name or all with --long: influx, trouble, directory, grafana, chaos, back, live, throughput, which take an
-hour more, and hour. Parts of throughput by name: throughput-loopback, -loss, -cpu, -udp, -10, -50, by queue as -300-20,
--800-20 and -loaded-20, by rate as -speedtest-50; --add keeps the rows of FILE that are not measured now: parts measured
-apart make one table. The captures, the loop device, its file system and lines need root; a group that cannot be
-measured here says why, and the others go on.
+Names: ingest, latency, store, home, ping, card, ladder-cost, ladder-place, tenant, voice, tv, judge, skipped: half an
+hour. At full load, by name or all with --long: influx, trouble, directory, grafana, chaos, back, live, throughput,
+which take an hour more, and hour. Parts of throughput by name: throughput-loopback, -loss, -cpu, -udp, -10, -50, by
+queue as -300-20, -800-20 and -loaded-20, by rate as -speedtest-50; --add keeps the rows of FILE that are not measured
+now: parts measured apart make one table. The captures, the loop device, its file system and lines need root; a group
+that cannot be measured here says why, and the others go on.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench import card, ground, home, ingest, latency, line_rows, ping_bias, skipped, store, tv, voice
+from bench import card, ground, home, ingest, judging, latency, line_rows, ping_bias, skipped, store, tv, voice
 from bench.table import Row
 
 PROBES = 1_000
@@ -195,6 +195,7 @@ ROWS: dict[str, Callable[[Runs], Iterator[Row]]] = {
     "tenant": line_rows.tenant_rows,
     "voice": voice_rows,
     "tv": tv.tv_rows,
+    "judge": judging.judging_rows,
     "skipped": skipped.skipped_rows,
 }
 
