@@ -17,7 +17,6 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from balise_agent.channels import Channel
@@ -267,7 +266,7 @@ SHAPE = [
 
 def test_the_schedule_is_the_same_whatever_was_received(tmp_path: Path) -> None:
     chosen = settings(*(Channel(label=f"c{n}", url=f"udp://{GROUP}:{5_000 + n}") for n in range(8)))
-    plan = tv.plan_of(chosen, context(tmp_path))
+    plan = tv_plan.plan_of(chosen, chosen.received, context(tmp_path).identity)
     order = [tv_plan.channel_of(plan, slot).label for slot in range(24)]
     kept = tv_plan.joined(tv_plan.Kept(), 0.2, None)
     assert order == [tv_plan.channel_of(plan, slot).label for slot in range(24)]
@@ -284,23 +283,6 @@ def test_while_the_line_is_in_use_nothing_is_joined_and_only_the_days_count_tell
     later = context(tmp_path, line_use=busy, wall_s=lambda: 1_000_000.0 + 86_400)
     (day,) = [one for one in taken(chosen, later) if one.measurement == "heavy_day"]
     assert (day.target, day.fields["skipped_line_busy"], day.fields["run"]) == ("tv", 1, 0)
-
-
-def test_a_child_that_is_killed_in_the_middle_of_a_sample_fails_with_its_reason(tmp_path: Path) -> None:
-    port = free_port(socket.SOCK_DGRAM)
-    chosen = settings(Channel(label="one", url=f"udp://{GROUP}:{port}"), listen_s=60)
-
-    async def killed() -> list[Record]:
-        sampling = asyncio.create_task(tv.run(chosen, context(tmp_path)))
-        while not (children := [one for one in psutil.Process().children() if "balise_agent.net.tv" in one.cmdline()]):
-            await asyncio.sleep(0.02)
-        children[0].kill()
-        return await sampling
-
-    with sending(PLAIN, GROUP, port):
-        records = asyncio.run(killed())
-    assert [(one.outcome.kind, one.outcome.reason) for one in records] == [("failed", "child_killed")] * 2
-    assert not [name for one in records for name in one.fields if name not in ("af", "encap")]
 
 
 def test_a_picture_far_below_its_own_rate_is_suspected_to_stand_still() -> None:

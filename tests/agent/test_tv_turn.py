@@ -6,11 +6,12 @@ import asyncio
 import json
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -134,31 +135,65 @@ def test_a_sample_that_the_agent_itself_ends_has_no_record_either(tmp_path: Path
     assert (day["run"], day["aborted"]) == (0, 1)
 
 
+BOTH = pytest.mark.parametrize(
+    ("made", "measurements"), [(of_tv, ["tv_zap", "tv_window"]), (of_hls, ["tv_hls"])], ids=["tv", "hls"]
+)
+
+
+@contextmanager
+def heard_of(port: int) -> Iterator[None]:
+    """A channel on the group, and a server that takes connections and says nothing."""
+    with sending(PLAIN, GROUP, port), socket.create_server(("127.0.0.1", port)):
+        yield
+
+
+@BOTH
+def test_a_child_that_is_killed_in_the_middle_of_a_sample_fails_with_its_reason(
+    made: Callable[[int], Run], measurements: list[str], tmp_path: Path
+) -> None:
+    port = free_port()
+
+    async def killed() -> list[Record]:
+        sampling = asyncio.create_task(made(port)(context(tmp_path)))
+        await soon(children)
+        children()[0].kill()
+        return await sampling
+
+    with heard_of(port):
+        records = asyncio.run(killed())
+    assert [(one.measurement, one.outcome.reason) for one in records] == [
+        (name, "child_killed") for name in measurements
+    ]
+    assert not [name for one in records for name in one.fields if name not in ("af", "encap", "access")]
+
+
 AGENT = """
 import asyncio, sys
 from pathlib import Path
+from tests.agent import test_tv_turn
 from tests.agent.test_tv import context
-from tests.agent.test_tv_turn import of_tv
-asyncio.run(of_tv(int(sys.argv[1]))(context(Path(sys.argv[2]))))
+asyncio.run(getattr(test_tv_turn, sys.argv[1])(int(sys.argv[2]))(context(Path(sys.argv[3]))))
 """
 
 
+@BOTH
 def test_a_sample_whose_agent_was_killed_ends_and_the_next_run_says_once_that_it_was_interrupted(
-    tmp_path: Path,
+    made: Callable[[int], Run], measurements: list[str], tmp_path: Path
 ) -> None:
     port = free_port()
-    with subprocess.Popen([sys.executable, "-c", AGENT, str(port), str(tmp_path)], cwd=ROOT) as agent:
+    command = [sys.executable, "-c", AGENT, made.__name__, str(port), str(tmp_path)]
+    with heard_of(port), subprocess.Popen(command, cwd=ROOT) as agent:
         asyncio.run(soon(psutil.Process(agent.pid).children))
         (child,) = psutil.Process(agent.pid).children()
         agent.send_signal(signal.SIGKILL)
-    records = asyncio.run(of_tv(port)(context(tmp_path)))
+    records = asyncio.run(made(port)(context(tmp_path)))
     assert [(one.measurement, one.target, one.outcome.reason) for one in records] == [
-        ("tv_zap", "one", "interrupted"),
-        ("tv_window", "one", "interrupted"),
+        (name, "one", "interrupted") for name in measurements
     ]
     assert not [name for one in records for name in one.fields if name not in ("af", "encap", "access")]
-    assert json.loads((tmp_path / "tv.json").read_text())["joined"] == 0
-    assert asyncio.run(of_tv(port)(context(tmp_path))) == []
+    (kept,) = tmp_path.glob("*.json")
+    assert json.loads(kept.read_text())["joined"] == 0
+    assert asyncio.run(made(port)(context(tmp_path))) == []
     child.wait(60)
 
 
@@ -175,6 +210,26 @@ def test_a_cable_that_is_pulled_in_the_middle_is_told_apart_from_a_channel_that_
             asyncio.run(soon(lambda: GROUP in said(*inside, "ip", "maddr", "show", "dev", "v0")))
             subprocess.run(["ip", "-n", far, "link", "set", "v0", "down"], check=True)
             told = json.loads(child.communicate()[0])
+    assert told == {"kind": "failed", "reason": "link_down", "fields": {}}
+
+
+def test_a_cable_that_is_pulled_while_a_playlist_is_played_is_no_fault_of_its_server(tmp_path: Path) -> None:
+    (tmp_path / "a.m3u8").write_text("#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\na.ts\n")
+    spec = {"url": "http://10.66.0.1:8080/a.m3u8", "most_bps": 8_000_000, "listen_s": 4, "timeout_s": 0.5}
+    with two_hosts() as (near, far), (tmp_path / "said").open("w") as said_of:
+        inside = ["ip", "netns", "exec"]
+        serve = [*inside, near, sys.executable, "-u", "-m", "http.server", "8080", "-d", str(tmp_path)]
+        with subprocess.Popen(serve, stdout=said_of, stderr=said_of) as server:
+            asyncio.run(soon(lambda: "8080" in (tmp_path / "said").read_text()))
+            command = [*inside, far, sys.executable, "-m", "balise_agent.net.hls"]
+            with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+                assert child.stdin is not None
+                child.stdin.write(json.dumps(spec).encode() + b"\n")
+                child.stdin.flush()
+                asyncio.run(soon(lambda: "GET /a.m3u8" in (tmp_path / "said").read_text()))
+                subprocess.run(["ip", "-n", far, "link", "set", "v0", "down"], check=True)
+                told = json.loads(child.communicate()[0])
+            server.kill()
     assert told == {"kind": "failed", "reason": "link_down", "fields": {}}
 
 

@@ -17,7 +17,7 @@ from balise_agent.contract import Outcome, Record, Value
 from balise_agent.net.throughput import child
 from balise_agent.probes.access import access
 from balise_agent.probes.context import Context
-from balise_agent.probes.tv_plan import Plan
+from balise_agent.probes.tv_plan import plan_of
 from balise_agent.probes.tv_turn import Turn
 from balise_agent.settings import flag, number, text
 
@@ -53,15 +53,7 @@ async def run(settings: HlsSettings, context: Context) -> list[Record]:
     """The sample that is due, or what is told of a day that is over."""
     if not settings.fetched:
         return []
-    plan = Plan(
-        seed=f"{context.identity}/hls",
-        channels=settings.fetched,
-        listen_s=settings.listen_s,
-        down_bps=settings.contract_down_bps,
-        every_s=settings.every_s,
-        day_bytes=settings.day_bytes,
-        uhd=settings.uhd,
-    )
+    plan = plan_of(settings, settings.fetched, f"{context.identity}/hls")
 
     async def sample(channel: Channel) -> list[Record]:
         spec = {"url": channel.url, "most_bps": channel.rate_bps, "clock_ok": context.clock_ok()}

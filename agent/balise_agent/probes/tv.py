@@ -23,7 +23,6 @@ from balise_agent.net.tv.times import most_s
 from balise_agent.probes import tv_plan, tv_rates
 from balise_agent.probes.access import access
 from balise_agent.probes.context import Context
-from balise_agent.probes.tv_plan import Plan
 from balise_agent.probes.tv_turn import Turn
 from balise_agent.settings import flag, number, text
 
@@ -63,22 +62,10 @@ async def run(settings: TvSettings, context: Context) -> list[Record]:
     """The sample that is due, or what is told of a day that is over."""
     if not settings.received:
         return []
-    turn = Turn(plan_of(settings, context), context, "tv", ungated=settings.ungated)
+    plan = tv_plan.plan_of(settings, settings.received, context.identity)
+    turn = Turn(plan, context, "tv", ungated=settings.ungated)
     sampling = _Sampling(settings, context, turn)
     return await turn.take(sampling.sample, sampling.unmeasured)
-
-
-def plan_of(settings: TvSettings, context: Context) -> Plan:
-    """What the schedule follows from."""
-    return Plan(
-        seed=context.identity,
-        channels=settings.received,
-        listen_s=settings.listen_s,
-        down_bps=settings.contract_down_bps,
-        every_s=settings.every_s,
-        day_bytes=settings.day_bytes,
-        uhd=settings.uhd,
-    )
 
 
 class _Sampling:

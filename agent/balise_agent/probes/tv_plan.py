@@ -20,6 +20,7 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Protocol
 
 from balise_agent.channels import Channel
 from balise_agent.contract import Record, Value
@@ -77,6 +78,34 @@ class Plan:
     def cost(self, channel: Channel) -> int:
         """Bytes that a sample of it takes at most."""
         return round(channel.rate_bps / 8 * (ZAP_S + self.listen_s + LEAVE_S))
+
+
+class Chosen(Protocol):
+    """What the settings of either probe say of its plan."""
+
+    @property
+    def listen_s(self) -> float: ...
+    @property
+    def contract_down_bps(self) -> float | None: ...
+    @property
+    def every_s(self) -> float | None: ...
+    @property
+    def day_bytes(self) -> int | None: ...
+    @property
+    def uhd(self) -> bool: ...
+
+
+def plan_of(chosen: Chosen, channels: tuple[Channel, ...], seed: str) -> Plan:
+    """What the schedule follows from."""
+    return Plan(
+        seed=seed,
+        channels=channels,
+        listen_s=chosen.listen_s,
+        down_bps=chosen.contract_down_bps,
+        every_s=chosen.every_s,
+        day_bytes=chosen.day_bytes,
+        uhd=chosen.uhd,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
