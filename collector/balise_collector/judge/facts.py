@@ -103,13 +103,18 @@ def _was_dark(log: HomeLog, spell: Spell, to_ms: int) -> bool:
     return last > first and log.cells.next(c.ALIVE, first, last - first) < 0
 
 
+def _gives_way(incident: Incident, state: int, *, dark: bool) -> frozenset[int]:
+    """Over which states of a home's own its incident's goes."""
+    if incident.kind == "line" and not dark:  # who measured something meanwhile knows better
+        return frozenset({UNKNOWN})
+    return frozenset({OK, UNKNOWN}) if state == DEGRADED else frozenset({OK, UNKNOWN, DEGRADED})
+
+
 def _paint(
     spans: list[Span], spell: Spell, incident: Incident, service: Service, there: Sequence[Span], *, dark: bool
 ) -> list[Span]:
     state = state_of(incident, service)
-    worse = frozenset({OK, UNKNOWN}) if state == DEGRADED else frozenset({OK, UNKNOWN, DEGRADED})
-    if incident.kind == "line" and not dark:  # who measured something meanwhile knows better
-        worse = frozenset({UNKNOWN})
+    worse = _gives_way(incident, state, dark=dark)
     for when in there:
         start_ms, end_ms = max(spell.start_ms, when.start_ms), when.end_ms
         end_ms = end_ms if spell.end_ms is None else min(end_ms, spell.end_ms)
@@ -184,31 +189,54 @@ def _filled(spans: Sequence[Span], from_ms: int, to_ms: int) -> list[Span]:
     return found
 
 
-def now(log: HomeLog, service: Service, now_ms: int, parts: Sequence[Part], settings: Settings) -> tuple[int, str]:
-    """The state at that date and why; the last of its timeline, without the rest of it. ``parts``: those of then."""
+def now(log: HomeLog, now_ms: int, parts: Sequence[Part], settings: Settings) -> list[tuple[int, str]]:
+    """Each service's state at that date and why: the ends of their timelines without the rest of them. ``parts``: those
+    of then."""
+    broken, speaking = _broken(log, now_ms), _speaking(log, now_ms, parts, settings)
+    found = []
+    for service in SERVICES:
+        state, why = _measured(log, service, now_ms, settings)
+        if service == "probe":
+            found.append(_impaired_now(log, now_ms, state, why) if log.impaired else (state, why))
+            continue
+        for incident, dark in speaking:
+            if service in HIT[incident.kind]:
+                told = state_of(incident, service)
+                if state in _gives_way(incident, told, dark=dark):
+                    state, why = told, incident.key
+        place = next((place for place in broken if place in CARRIED[service]), None)
+        found.append((state, why) if place is None else (DOWN, f"outage {place}"))
+    return found
+
+
+def _measured(log: HomeLog, service: Service, now_ms: int, settings: Settings) -> tuple[int, str]:
     ttl = _ttl(log, service, settings)
-    state, why = UNKNOWN, "silence"
     minute = _last(log, service, now_ms // MINUTE_MS, ttl + 1)
     if minute >= 0 and _held(log, minute, ttl) > now_ms:
         seen = _state(service, log.cells.at(minute))
-        state, why = (state, why) if seen is None else (seen, "measured")
-    span = [Span(now_ms, now_ms + 1, state, why)]
-    if service == "probe":
-        return _impaired_now(log, now_ms, state, why) if log.impaired else (state, why)
-    held = [part for part in parts if service in HIT[part[1].kind] and part[1].opened_ms <= now_ms]
-    there = [Span(now_ms, now_ms + 1, OK)] if held and _is_there(log, now_ms, settings) else []
-    for spell, incident in held:
-        dark, here = False, there
-        if incident.kind == "line":
-            dark, here = _was_dark(log, spell, now_ms), [Span(now_ms, now_ms + 1, OK)]
-        part = _until_well(log, spell, incident, now_ms)
-        span = _paint(span, part, incident, service, here, dark=dark)
-    recent = log.out_until_ms > now_ms and log.last_outage_ms > now_ms - OUTAGE_MS
-    for outage in reversed(log.stretches) if recent else ():
-        mine = outage.place in CARRIED[service] and outage.start_ms <= now_ms
-        if mine and _end(log, outage.start_ms, outage.end_ms, now_ms + 1) > now_ms:
-            return DOWN, f"outage {outage.place}"
-    return span[0].state, span[0].why
+        if seen is not None:
+            return seen, "measured"
+    return UNKNOWN, "silence"
+
+
+def _speaking(log: HomeLog, now_ms: int, parts: Sequence[Part], settings: Settings) -> list[tuple[Incident, bool]]:
+    """The incidents that may speak for the home then, and whether its probe was dark through them."""
+    opened = [part for part in parts if part[1].opened_ms <= now_ms and HIT[part[1].kind]]
+    there = any(incident.kind != "line" for _, incident in opened) and _is_there(log, now_ms, settings)
+    found = []
+    for spell, incident in opened:
+        until_ms = _until_well(log, spell, incident, now_ms).end_ms
+        if (there or incident.kind == "line") and (until_ms is None or until_ms > now_ms):
+            found.append((incident, incident.kind == "line" and _was_dark(log, spell, now_ms)))
+    return found
+
+
+def _broken(log: HomeLog, now_ms: int) -> list[str]:
+    """Where its line is broken then by its own account, the latest first."""
+    if log.out_until_ms <= now_ms or log.last_outage_ms <= now_ms - OUTAGE_MS:
+        return []
+    begun = [outage for outage in reversed(log.stretches) if outage.start_ms <= now_ms]
+    return [o.place for o in begun if _end(log, o.start_ms, o.end_ms, now_ms + 1) > now_ms]
 
 
 def _last(log: HomeLog, service: Service, minute: int, within: int) -> int:

@@ -150,7 +150,7 @@ class Shown:
 
     def _slow(self, log: HomeLog, now_ms: int) -> list[Known]:
         parts = [part for part in self._parts.get(log.id, ()) if _is_now(part[0], now_ms)]
-        return [facts.now(log, service, now_ms, parts, self._ground.settings) for service in SERVICES]
+        return facts.now(log, now_ms, parts, self._ground.settings)
 
     def _next(self, log: HomeLog, now_ms: int, soon: bool) -> None:
         """When it must be looked at again if nothing comes of it."""
