@@ -5,8 +5,11 @@ Exit status: 0 it worked; 1 it was tried and did not; 2 it could not be tried: u
 
 from __future__ import annotations
 
+import sys
+
 import typer
 
+from balise_agent.logs import set_up
 from balise_collector.commands import (
     broker,
     dead_letters,
@@ -49,5 +52,6 @@ for command in (demo.demo, serve.serve, quality.quality, status.status, status.c
 
 def main() -> int:
     """The command line; it ends the process itself, as Typer does."""
+    set_up("warning", sys.stderr)  # what a command's files say of themselves: damage, an older version
     app()
     return 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -13,7 +12,7 @@ import typer
 
 from balise_agent.codec import decode_batch
 from balise_agent.contract import Refusal
-from balise_collector.commands.options import DEFAULT_DATA, AsJson, Data, DirectoryUrl, directory, show, stop
+from balise_collector.commands.options import DEFAULT_DATA, AsJson, Data, DirectoryUrl, directory, files, show, stop
 from balise_collector.directory import dates
 from balise_collector.forward import REFUSED as INFLUX
 from balise_collector.ingest import Ingest
@@ -78,8 +77,5 @@ def _journal(data: Path) -> Iterator[Journal]:
     path = data / "journal.db"
     if not path.exists():
         stop(f"{path}: no journal here; `balise serve` makes it")
-    try:
-        with closing(Journal(path)) as journal:
-            yield journal
-    except sqlite3.Error as exc:
-        stop(f"{path}: {exc}")
+    with files(data), closing(Journal(path)) as journal:
+        yield journal

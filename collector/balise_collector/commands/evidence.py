@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from balise_collector.commands.options import DEFAULT_DATA, AsJson, Data, stop
+from balise_collector.commands.options import DEFAULT_DATA, AsJson, Data, files, stop
 from balise_collector.judge.evidence import EvidenceError
 from balise_collector.judging.door import lines
 from balise_collector.judging.state import State
@@ -20,7 +20,7 @@ app = typer.Typer(no_args_is_help=True, help="Evidence from outside: OLT alarms,
 
 @app.command(name="import")
 def import_(
-    file: Annotated[Path, typer.Argument(help="JSON lines, one statement each; - is standard input.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="JSON lines, one statement each; - is standard input.")],
     data: Data = DEFAULT_DATA,
     as_json: AsJson = False,
 ) -> None:
@@ -32,7 +32,7 @@ def import_(
         stop(f"{file}: {exc.strerror}")
     except EvidenceError as exc:
         stop(f"{file}: {exc}")
-    with closing(State(data / "judge.db")) as state, state.transaction():
+    with files(data), closing(State(data / "judge.db")) as state, state.transaction():
         new = state.add_evidence(said)
     counts = {"new": new, "known": len(said) - new}
     typer.echo(json.dumps(counts) if as_json else f"{new} new, {len(said) - new} known before")

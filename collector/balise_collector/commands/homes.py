@@ -17,6 +17,7 @@ from balise_collector.commands.options import (
     DirectoryUrl,
     When,
     directory,
+    files,
     now_ms,
     show,
     stop,
@@ -149,9 +150,10 @@ def erase(
             if one.home == home
         ]
     try:
-        taken = erasing.erase_here(data, home, span, now_ms(), stood)
-        typer.echo(f"{taken.rows} rows of the journal, {taken.points} points of the store erased")
-        there = erasing.erase_influx(data, home, span, influx_admin_file)
+        with files(data):
+            taken = erasing.erase_here(data, home, span, now_ms(), stood)
+            typer.echo(f"{taken.rows} rows of the journal, {taken.points} points of the store erased")
+            there = erasing.erase_influx(data, home, span, influx_admin_file)
     except erasing.NotErased as exc:
         stop(exc)
     if there is not None:

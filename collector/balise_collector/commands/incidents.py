@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from balise_collector.commands.options import DEFAULT_DATA, AsJson, Cell, Data, now_ms, show, stop
+from balise_collector.commands.options import DEFAULT_DATA, AsJson, Cell, Data, files, now_ms, show, stop
 from balise_collector.judge.habits import PARIS
 from balise_collector.judging.state import Follow, State
 
@@ -64,7 +63,7 @@ def ack(id_: Id, data: Data = DEFAULT_DATA, by: By = "", ticket: Ticket = "", as
 @app.command()
 def note(
     id_: Id,
-    text: Annotated[str, typer.Argument(help="One line; no name, no address.")],
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="One line; no name, no address.")],
     data: Data = DEFAULT_DATA,
     by: By = "",
     ticket: Ticket = "",
@@ -133,14 +132,8 @@ def _state(data: Path) -> Iterator[State]:
     path = data / "judge.db"
     if not path.exists():
         stop(f"{path}: nothing was judged here yet; `balise serve` does")
-    try:
-        state = State(path)
-    except sqlite3.Error as exc:
-        stop(f"{path}: {exc}")
-    try:
+    with files(data), closing(State(path)) as state:
         yield state
-    finally:
-        state.close()
 
 
 def _one(state: State, id_: str) -> dict[str, Any]:

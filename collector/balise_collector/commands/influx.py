@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from balise_collector import forward
-from balise_collector.commands.options import DEFAULT_DATA, Data, now_ms, stop, when
+from balise_collector.commands.options import DEFAULT_DATA, Data, files, now_ms, stop, when
 from balise_collector.directory import dates
 from balise_collector.journal import Journal
 from balise_collector.store import Unavailable, comparing
@@ -44,7 +44,7 @@ def init(
     data: Data = DEFAULT_DATA,
 ) -> None:
     """Make the database with its retention and two identities: one that writes, one that reads. Safe to run twice."""
-    with _faults():
+    with _faults(data):
         credential = influx.read_credential(str(admin_token_file or ""))
         server = Server(url=influx.check_url(url), database=database, org=org, credential=credential)
         known = influx.load(data)
@@ -77,7 +77,7 @@ def check(
 ) -> None:
     """Compare the embedded store and InfluxDB hour by hour; exit status 1 where they differ."""
     start_ms = (when("--since", since) if since else now_ms() - _LOOK_BACK_DAYS * _DAY_MS) // _HOUR_MS * _HOUR_MS
-    with _faults():
+    with _faults(data):
         settings = _settings(data)
         path = state_path(influx.folder(data))
         with closing(_chunks(data)) as ours, closing(open_influx(settings.reader(), path)) as theirs:
@@ -105,7 +105,7 @@ def rewind(
 ) -> None:
     """Send again what came since a date, as after InfluxDB lost it: the same points overwrite themselves."""
     since_ms = when("--since", since)
-    with _faults():
+    with _faults(data):
         settings = _settings(data)
         with closing(_journal(data)) as journal, closing(State(state_path(influx.folder(data)))) as state:
             for feed in forward.FEEDS:
@@ -124,7 +124,7 @@ def fill(
 ) -> None:
     """Copy what the embedded store keeps, as before it is left: the journal holds a week only."""
     start_ms = when("--since", since) if since else 0
-    with _faults():
+    with _faults(data):
         settings = _settings(data)
         with closing(_chunks(data)) as ours, closing(open_post(settings.writer())) as post:
             done = filling.fill(ours, post, start_ms, now_ms() + _DAY_MS)
@@ -138,7 +138,7 @@ def fill(
 @app.command()
 def forget(data: Data = DEFAULT_DATA) -> None:
     """Keep nothing for InfluxDB any more: the journal is pruned whether it got its rows or not."""
-    with closing(_journal(data)) as journal, journal.transaction():
+    with files(data), closing(_journal(data)) as journal, journal.transaction():
         typer.echo("forgotten" if journal.forget_consumer(forward.NAME) else "nothing was kept for it")
 
 
@@ -185,11 +185,10 @@ def _say_differences(found: list[comparing.Difference]) -> None:
 
 
 @contextmanager
-def _faults() -> Iterator[None]:
+def _faults(data: Path) -> Iterator[None]:
     """What cannot be done is one line and exit status 2."""
     try:
-        yield
+        with files(data):
+            yield
     except (ServerError, Unavailable) as exc:
         stop(exc)
-    except OSError as exc:
-        stop(f"{exc.filename}: {exc.strerror}")

@@ -6,9 +6,10 @@ Rule 1: a fault is one line on standard error and exit status 2; nothing was cha
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -62,6 +63,27 @@ def directory(data: Path, url: str, *, makes: bool = False) -> Iterator[Director
         stop(f"{exc.filename}: {exc.strerror}")
 
 
+@contextmanager
+def files(data: Path) -> Iterator[None]:
+    """What the files of DATA refuse ends the command: damaged, of another program, in use, on a full disk."""
+    try:
+        yield
+    except sqlite3.Error as exc:
+        stop(f"{', '.join(map(str, _unreadable(data))) or data}: {exc}")
+    except OSError as exc:
+        stop(f"{exc.filename or data}: {exc.strerror or exc}")
+
+
+def _unreadable(data: Path) -> Iterator[Path]:
+    """The files that no database can be read from: SQLite names none."""
+    for path in sorted(data.glob("*.db")):
+        try:
+            with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
+                db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        except sqlite3.Error:
+            yield path
+
+
 def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
@@ -85,9 +107,13 @@ def show(rows: Iterable[Mapping[str, Cell]], columns: tuple[str, ...], *, as_jso
     console = Console()
     if not console.is_terminal:
         for row in rows:
-            typer.echo("\t".join(str(row[column] or "") for column in columns))
+            typer.echo("\t".join(_text(row[column]) for column in columns))
         return
     table = Table(*columns)
     for row in rows:
-        table.add_row(*(str(row[column] or "") for column in columns))
+        table.add_row(*(_text(row[column]) for column in columns))
     console.print(table)
+
+
+def _text(cell: Cell) -> str:
+    return "" if cell is None else str(cell)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import time
 from collections.abc import Mapping
 from contextlib import closing
@@ -14,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from balise_agent.contract import COMMAND_KINDS, Command, is_probe_id
-from balise_collector.commands.options import DEFAULT_DATA, AsJson, Data, DirectoryUrl, directory, now_ms, stop
+from balise_collector.commands.options import DEFAULT_DATA, AsJson, Data, DirectoryUrl, directory, files, now_ms, stop
 from balise_collector.fleet import Fleet, new_command_id
 from balise_collector.status import Status, look
 
@@ -29,11 +28,8 @@ def status(as_json: AsJson = False, data: Data = DEFAULT_DATA, url: DirectoryUrl
     """Say how the whole of it is: exit status 0 where all is well, 1 where something is to be done."""
     if not (data / "journal.db").exists():  # before a directory is made where nothing is
         stop(f"{data / 'journal.db'}: no journal here; `balise serve` makes it")
-    try:
-        with directory(data, url) as opened:
-            found = look(data, opened, now_ms())
-    except sqlite3.Error as exc:
-        stop(f"{data}: {exc}")
+    with files(data), directory(data, url) as opened:
+        found = look(data, opened, now_ms())
     if as_json:
         typer.echo(json.dumps(found.as_json()))
     else:
@@ -43,7 +39,7 @@ def status(as_json: AsJson = False, data: Data = DEFAULT_DATA, url: DirectoryUrl
 
 def command(
     probe: Annotated[str, typer.Argument(metavar="PROBE", help="The probe's id.")],
-    kind: Annotated[str, typer.Argument(help=", ".join(COMMAND_KINDS))],
+    kind: Annotated[str, typer.Argument(metavar="KIND", help=", ".join(COMMAND_KINDS))],
     args: Annotated[str, typer.Option(help=_ARGS)] = "{}",
     minutes: Annotated[int, typer.Option(min=1, max=1440, help="The probe refuses it when it comes later.")] = 10,
     wait: Annotated[int, typer.Option(min=0, max=300, help="Seconds to wait for a refusal of the moment.")] = 0,
@@ -68,13 +64,11 @@ def command(
     if not data.is_dir():
         stop(f"{data}: no such folder")
     try:
-        with closing(Fleet(data / "fleet.db")) as fleet:
+        with files(data), closing(Fleet(data / "fleet.db")) as fleet:
             fleet.ask(probe, asked)
             refused = _refusal(fleet, asked.id, wait)
     except ValueError as exc:
         stop(f"--args: {exc}")
-    except sqlite3.Error as exc:
-        stop(f"{data / 'fleet.db'}: {exc}")
     typer.echo(asked.id)
     if refused is not None:
         typer.echo(f"refused: {refused}", err=True)
