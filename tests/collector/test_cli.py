@@ -82,6 +82,13 @@ def test_evidence_for_a_folder_that_cannot_be_is_refused_in_one_line(tmp_path: P
     assert (found.exit_code, found.stderr) == (2, f"balise: {tmp_path / 'file'}: File exists\n")
 
 
+@pytest.mark.parametrize("command", ["grafana build --out FILE", f"dead-letters show {2**63} --data FILE"])
+def test_what_cannot_be_written_or_looked_for_is_no_traceback(tmp_path: Path, command: str) -> None:
+    (tmp_path / "file").touch()
+    found = CliRunner().invoke(app, command.replace("FILE", str(tmp_path / "file")).split())
+    assert (found.exit_code, type(found.exception)) == (2, SystemExit), found.output
+
+
 def test_a_table_shows_a_zero_and_leaves_out_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
     show([{"bytes": 0, "detail": None}], ("bytes", "detail"), as_json=False)
     assert capsys.readouterr().out == "0\t\n"

@@ -118,7 +118,7 @@ def test_a_token_for_what_cannot_be_is_not_made(grant: Grant) -> None:
         make_token(KEY, grant)
 
 
-@pytest.mark.parametrize("text", ["", "AAAA", "not base64!", "é"])
+@pytest.mark.parametrize("text", ["", "AAAA", "not base64!", "é", "root:x:0:0:root:/root:/bin/bash" * 9])
 def test_a_key_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="key"):
         read_key(text)

@@ -131,6 +131,19 @@ def test_a_fault_of_no_service_is_one_line() -> None:
         assert wrong in run.stderr.replace("\n", " ")
 
 
+def test_a_script_of_faults_that_is_none_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "faults.toml").write_text("[[fault]]\nkind = 'tea'\n")
+    run = subprocess.run(
+        balise("demo", "--json", "--town", "3", "--faults", str(tmp_path / "faults.toml")),
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (run.returncode, run.stdout) == (2, "")
+    assert "faults.toml: fault 1: kind: 'tea'; allowed: " in run.stderr
+
+
 def test_a_folder_that_cannot_be_made_or_holds_something_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for wrong in (tmp_path / "file", tmp_path / "file" / "below", tmp_path):

@@ -33,7 +33,8 @@ def list_(as_json: AsJson = False, data: Data = DEFAULT_DATA) -> None:
 
 @app.command("show")
 def show_(
-    id_: Annotated[int, typer.Argument(metavar="ID", help="Its number in the list.")], data: Data = DEFAULT_DATA
+    id_: Annotated[int, typer.Argument(metavar="ID", max=2**63 - 1, help="Its number in the list.")],
+    data: Data = DEFAULT_DATA,
 ) -> None:
     """Show what came and why it is refused, as this version sees it."""
     with _journal(data) as journal:

@@ -105,7 +105,8 @@ def _watch(programs: Programs, seconds: float | None, *, live: bool) -> None:
             return
         for left_s in _looks(programs, until_s, 10.0):
             path, left = look(programs), "" if left_s is None else f", {left_s:.0f} s left"
-            console.print(f"{path.measured} measured, {path.waiting} waiting, {path.lag_rows} rows behind{left}")
+            ended = f"; ended: {', '.join(path.programs_down)}" if path.programs_down else ""
+            console.print(f"{path.measured} measured, {path.waiting} waiting, {path.lag_rows} rows behind{left}{ended}")
 
 
 def _looks(programs: Programs, until_s: float | None, every_s: float) -> Iterator[float | None]:

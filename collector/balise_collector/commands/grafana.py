@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from balise_collector.commands.options import DEFAULT_DATA, Data, DirectoryUrl, now_ms, stop, when
+from balise_collector.commands.options import DEFAULT_DATA, Data, DirectoryUrl, files, now_ms, stop, when
 from balise_collector.commands.options import directory as opened_directory
 from balise_collector.store import Unavailable
 from balise_collector.store.influx import server as influx
@@ -61,7 +61,8 @@ def build(
     from balise_collector.grafana.building import write
     from balise_collector.grafana.provisioning import RUNBOOKS
 
-    changed = write(out, _lang(lang), runbooks=runbooks or RUNBOOKS)
+    with files(out):
+        changed = write(out, _lang(lang), runbooks=runbooks or RUNBOOKS)
     typer.echo("\n".join(f"wrote {out / name}" for name in changed) or "nothing to change")
 
 

@@ -20,10 +20,13 @@ SEED = "demo"
 
 
 def prepare(folder: Path, data: Path, where: BrokerFiles, homes: int, faults: Path | None, now_ms: int) -> Path:
-    """Homes in the directory, credentials at the broker, and the file that the town's program reads."""
+    """Homes in the directory, credentials at the broker, and the file that the town's program reads.
+
+    ScriptError: what shall happen cannot.
+    """
     start_ms = now_ms - now_ms % MINUTE_MS
     script = faults or shipped("demo.toml")
-    town = live.Settings(homes=homes, seed=SEED, start_ms=start_ms, script="", passwords={}).town()
+    town = live.Settings(homes=homes, seed=SEED, start_ms=start_ms, script=str(script), passwords={}).stream().town
     since_ms = start_ms - MINUTE_MS
     with Directory(sqlite_url(data)) as directory:
         directory.import_homes(inventory(town, since_ms))

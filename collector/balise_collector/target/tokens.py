@@ -56,7 +56,8 @@ def read_token(key: bytes, token: str, now_s: float) -> Grant | None:
 def read_key(text: str) -> bytes:
     """A key file's: 32 bytes or more in base64url. ValueError: it is not."""
     try:
-        key = base64.urlsafe_b64decode(text.strip() + "=" * (-len(text.strip()) % 4))
+        padded = text.strip() + "=" * (-len(text.strip()) % 4)
+        key = base64.b64decode(padded, altchars=b"-_", validate=True)  # else it passes over what is no base64
     except (binascii.Error, ValueError) as exc:
         raise ValueError("the key is not base64url") from exc
     if len(key) < MIN_KEY_BYTES:
