@@ -96,6 +96,59 @@ ROLLUP_HOUR = Measurement(
     ),
 )
 
+CHANNEL_HOUR = Measurement(
+    name="channel_hour",
+    meaning="An hour of one television channel over all homes together: what is left of it after seven days.",
+    target="id of the channel in the channel list",
+    source="DDSketch, relative error 1 %; docs/design/140-quality.md",
+    retention="hour_13m",
+    writer="collector",
+    fields=(
+        field("n", "int", "1", "samples that count, failed ones too"),
+        field("n_good", "int", "1", "of them, those without a bad second"),
+        field("n_failed", "int", "1", "of them, those in which nothing came"),
+        field("n_invalid", "int", "1", "samples left out: the probe's own doing"),
+        field("error_s", "float", "s", "seconds with an error; over HTTP, in which a player stood still"),
+        field("listened_s", "float", "s", "seconds that were listened to"),
+        field("homes", "int", "1", "homes with a sample of it"),
+        field("coverage", "float", "1", "homes with a sample of it / homes with a probe"),
+        field("zap_n", "int", "1", "zaps that reached a random access point"),
+        field("zap_p50_ms", "float", "ms", "median from the first packet to the first random access point"),
+        field("zap_p95_ms", "float", "ms", "95th percentile of it"),
+        field("zap_sketch", "str", "", "its sketch: version|below 0|zeros|above 0, each as bucket:count"),
+    ),
+)
+
+CHANNEL_MONTH = Measurement(
+    name="channel_month",
+    meaning="One television channel over one civil month and all homes, from its hours; frozen when the month is over.",
+    target="id of the channel in the channel list",
+    source="method QOS-1 § 4; docs/design/140-quality.md",
+    retention="month_frozen",
+    writer="collector",
+    fields=(
+        field("month", "int", "1", "the civil month of Europe/Paris, as year x 100 + month"),
+        field("good_ratio", "float", "1", "samples without a bad second / samples; absent: too few"),
+        field("good_low", "float", "1", "lower end of its 95 % interval, of the month's days drawn again"),
+        field("good_high", "float", "1", "upper end of it"),
+        field("error_ratio", "float", "1", "seconds with an error / seconds listened to"),
+        field("zap_p50_ms", "float", "ms", "median from the first packet to the first random access point"),
+        field("zap_p50_low_ms", "float", "ms", "lower end of its 95 % interval, of the month's days drawn again"),
+        field("zap_p50_high_ms", "float", "ms", "upper end of it"),
+        field("zap_p95_ms", "float", "ms", "95th percentile"),
+        field("n", "int", "1", "samples that count, failed ones too"),
+        field("n_failed", "int", "1", "of them, those in which nothing came"),
+        field("n_invalid", "int", "1", "samples left out: the probe's own doing"),
+        field("zap_n", "int", "1", "zaps that reached a random access point"),
+        field("days", "int", "1", "civil days with a sample"),
+        field("zap_days", "int", "1", "civil days with a zap"),
+        field("homes_most", "int", "1", "homes with a sample of it, in the hour that had most"),
+        field("coverage", "float", "1", "hours with a sample / hours of the month"),
+        field("method", "str", "", "version of the method, as in QOS-1"),
+        field("frozen", "bool", "1", "true: the month is over and this row does not change any more"),
+    ),
+)
+
 SLO = Measurement(
     name="slo",
     meaning="How long a service was good in an hour, over a home, a building, a PON or the fleet, in home-seconds.",
@@ -137,4 +190,4 @@ MONTH_INDICATOR = Measurement(
     ),
 )
 
-MEASUREMENTS = (HOME_STATE, ELEMENT_STATE, INCIDENT, ROLLUP_HOUR, SLO, MONTH_INDICATOR)
+MEASUREMENTS = (HOME_STATE, ELEMENT_STATE, INCIDENT, ROLLUP_HOUR, CHANNEL_HOUR, CHANNEL_MONTH, SLO, MONTH_INDICATOR)

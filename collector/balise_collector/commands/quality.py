@@ -7,7 +7,8 @@ import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, fields
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -23,7 +24,7 @@ from balise_collector.commands.options import (
     show,
     stop,
 )
-from balise_collector.stats import grounds
+from balise_collector.stats import channel_months, grounds
 from balise_collector.stats.indicators import METHOD, PEAK, Indicator
 from balise_collector.stats.months import Month, of_month
 from balise_collector.stats.pilot import DRAWS, SEED, Figure, answered, figures, leans
@@ -61,6 +62,18 @@ TITLES = {
     "agrees": "consentement mesure",
     "evaluates": "consentement évaluation",
     "valid": "valides",
+    "channel": "chaîne",
+    "good_ratio": "instants bons",
+    "good_low": "bons, borne basse 95 %",
+    "good_high": "bons, borne haute 95 %",
+    "error_ratio": "secondes en erreur",
+    "zap_p50_ms": "zapping médian ms",
+    "zap_p50_low_ms": "zapping, borne basse 95 %",
+    "zap_p50_high_ms": "zapping, borne haute 95 %",
+    "zap_p95_ms": "zapping p95 ms",
+    "zap_n": "zappings",
+    "zap_days": "jours de zapping",
+    "homes_most": "logements au plus, en une heure",
 }
 """Columns, as people read them."""
 
@@ -80,6 +93,7 @@ OF_PILOT = (
     "coverage",
     "missing",
 )
+OF_CHANNEL = tuple(one.name for one in fields(channel_months.ChannelMonth))
 ANSWERED = ("building", "offer", "connected", "probe", "agrees", "evaluates", "valid")
 
 Found = dict[str, tuple[Terms, list[Indicator]]]
@@ -92,13 +106,19 @@ def quality(
     home: Annotated[str, typer.Option(help="One home; default: the pilot, all together.", show_default=False)] = "",
     month: Annotated[str, typer.Option(help="YYYY-MM in France; default: this month so far.", show_default=False)] = "",
     each: Annotated[bool, typer.Option("--each", help="Every home by itself.")] = False,
+    channels: Annotated[bool, typer.Option("--channels", help="Television, a line a channel.")] = False,
     as_json: AsJson = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Comma-separated values with a line of names.")] = False,
 ) -> None:
     """Figures of a month, each with its sample and coverage; none is told below the minimum sample."""
     if not home and not month:
         stop("--home or --month: give at least one")
+    if channels and (home or each):
+        stop("--channels: not with --home or --each: results of a channel in a home are not kept")
     asked = _month(month)
+    if channels:
+        _tell_channels(data, asked, as_json=as_json, as_csv=as_csv)
+        return
     with directory(data, directory_url) as known:
         homes = grounds.of_period(known, asked.start_ms, asked.end_ms)
     if home and home not in homes:
@@ -113,6 +133,20 @@ def quality(
         _tell_homes(found, asked, as_json=as_json, as_csv=as_csv)
     else:
         _tell_pilot(found, asked, as_json=as_json, as_csv=as_csv)
+
+
+def _tell_channels(data: Path, month: Month, *, as_json: bool, as_csv: bool) -> None:
+    try:
+        with closing(open_kept(data)) as reader:
+            rows = [asdict(one) for one in channel_months.of_month(reader, month)]
+    except (Unavailable, ServerError) as exc:
+        stop(f"InfluxDB: {exc}")
+    if as_json:
+        typer.echo(json.dumps([row | {"month": month.month, "method": METHOD} for row in rows]))
+    elif as_csv:
+        typer.echo(_csv(rows, OF_CHANNEL), nl=False)
+    else:
+        _show(rows, OF_CHANNEL)
 
 
 def _tell_homes(found: Found, month: Month, *, as_json: bool, as_csv: bool) -> None:
@@ -183,7 +217,7 @@ def _show(rows: Iterable[Row], columns: Sequence[str]) -> None:
 
 def _cell(column: str, value: Any) -> Cell:
     if value is None:
-        return "insuffisant" if column == "value" else ""
+        return "insuffisant" if column in ("value", "good_ratio", "zap_p50_ms") else ""
     if column in ("coverage", "missing"):
         return f"{value:.0%}"
     if isinstance(value, dict):
@@ -199,5 +233,5 @@ def _csv(rows: Iterable[Row], columns: Sequence[str]) -> str:
     out = io.StringIO()
     writer = csv.DictWriter(out, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows({**row, "validity": _codes(row["validity"])} for row in rows)
+    writer.writerows({name: _codes(v) if isinstance(v, dict) else v for name, v in row.items()} for row in rows)
     return out.getvalue()

@@ -19,7 +19,7 @@ from balise_collector.judge.settings import Settings
 
 HALF_WINDOW_MS = 30_000  # a window of a minute is of the minute that its middle is in
 _AUTH = frozenset({"auth", "user"})
-_PROBES_OWN = frozenset(
+PROBES_OWN = frozenset(
     {"child_failed", "child_killed", "child_not_started", "child_timeout", "interrupted", "join_refused"}
     | {"link_down", "no_socket", "no_route", "send_failed", "resolve"}
 )
@@ -135,7 +135,7 @@ def _gives_up(row: Row, settings: Settings) -> bool:
 
 def is_bad_channel(row: Row, tv_es_ratio: float) -> bool | None:
     """Whether a sample says that its channel is; None: it says nothing of it, for what happened is the probe's own."""
-    if row.fields.get("valid") is False or row.reason in _PROBES_OWN:
+    if row.fields.get("valid") is False or row.reason in PROBES_OWN:
         return None
     return row.kind == "failed" or float(row.fields.get("es_ratio", 0.0)) >= tv_es_ratio
 

@@ -12,7 +12,8 @@ from balise_agent.catalogue import CATALOGUE, RETENTION_DAYS
 from balise_collector.erasures import Asked, Erasures
 from balise_collector.journal import Journal
 from balise_collector.stats.pending import Pending, Touched
-from balise_collector.stats.rollup import HOUR_MS, MEASUREMENTS
+from balise_collector.stats.rollup import HOUR_MS
+from balise_collector.stats.sealing import TAKEN
 
 _DAY_MS = 86_400_000
 
@@ -29,7 +30,7 @@ def forget(erasures: Erasures, pending: Pending, journal: Journal, now_ms: int) 
 
 def hours(asked: Asked, now_ms: int) -> Iterator[int]:
     """Those in which a probe of it stood there, as far back as anything is kept that hours are made of."""
-    days = max(RETENTION_DAYS[CATALOGUE[name].retention] or 0 for name in MEASUREMENTS)
+    days = max(RETENTION_DAYS[CATALOGUE[name].retention] or 0 for name in TAKEN)
     found: set[int] = set()
     for _, from_ms, until_ms in asked.stood:
         low = max(from_ms, asked.from_ms, now_ms - days * _DAY_MS)

@@ -6,10 +6,11 @@ Rule 2: it is noted as frozen after its rows are appended: a crash between says 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from balise_collector.journal import Journal
 from balise_collector.judge.rows import Derived
+from balise_collector.stats import channel_months
 from balise_collector.stats.months import Month, frozen, of_home
 from balise_collector.stats.pending import Pending
 from balise_collector.stats.terms import Terms
@@ -37,15 +38,19 @@ class Freezer:
             return 0
         homes = self._ground(month.start_ms, month.end_ms)
         count = sum(self._home(home, terms, month) for home, terms in homes.items())
+        self._say(list(channel_months.frozen(channel_months.of_month(self._reader, month), month)))
         self._pending.note_frozen(self._journal.name, month.month)
         return count
 
     def _home(self, home: str, terms: Terms, month: Month) -> bool:
         rows = list(self._rows(home, terms, month))
+        self._say(rows)
+        return bool(rows)
+
+    def _say(self, rows: Sequence[Derived]) -> None:
         with self._journal.transaction():
             for row in rows:
                 self._journal.derive(row.measurement, row.tags, row.ts_ms, row.fields)
-        return bool(rows)
 
     def _rows(self, home: str, terms: Terms, month: Month) -> Iterator[Derived]:
         """None of a home of which nothing came at all: it was not measured."""

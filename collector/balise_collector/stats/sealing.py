@@ -19,6 +19,8 @@ from balise_collector.journal import Journal
 from balise_collector.journal_rows import DerivedEntry, Entry
 from balise_collector.judge.rows import Derived
 from balise_collector.judge.topology import HomeSite
+from balise_collector.stats import channels
+from balise_collector.stats.channels import Channels
 from balise_collector.stats.pending import Pending, Touched
 from balise_collector.stats.rollup import HOUR_MS, MEASUREMENTS, Cell, Hour
 from balise_collector.store import Reader
@@ -27,7 +29,8 @@ NAME = "sealer"
 GRACE_MS = 600_000
 AT_ONCE = 4  # hours made before the journal is read on
 _DAY_MS = 86_400_000
-_TAKEN = frozenset(MEASUREMENTS)
+TAKEN = tuple(dict.fromkeys((*MEASUREMENTS, *channels.MEASUREMENTS)))
+"""What hours are made of."""
 
 Homes = Callable[[int], Mapping[str, HomeSite]]
 """The expected homes with their contracts, as of a date."""
@@ -79,12 +82,22 @@ class Sealer:
         kept = tuple(_kept(now_ms - hour_ms))
         homes = self._homes(hour_ms)
         hour = Hour(homes, hour_ms, kept)
+        watched = Channels(hour_ms, sum(bool(site.probe) for site in homes.values()))
         for home in homes:
             for measurement in kept:
                 for point in self._reader.read(home, measurement, None, hour_ms, hour_ms + HOUR_MS):
                     hour.add(point)
+                    watched.add(point)
         rows = hour.rows()
-        return rows + list(self._emptied(hour_ms, kept, [row.tags for row in rows]))
+        rows += self._emptied(hour_ms, kept, [row.tags for row in rows])
+        return rows + (self._channels(hour_ms, watched.rows()) if set(channels.MEASUREMENTS) <= set(kept) else [])
+
+    def _channels(self, hour_ms: int, rows: list[Derived]) -> list[Derived]:
+        """Those and, of channels that had something of this hour and have nothing any more, that."""
+        said = {row.tags["channel"] for row in rows}
+        before = self._reader.read("", "channel_hour", None, hour_ms, hour_ms + 1)
+        gone = [row.target for row in before if row.target not in said]
+        return rows + [channels.row_of(channel, hour_ms, channels.Cell(), 0) for channel in gone]
 
     def _emptied(self, hour_ms: int, kept: Sequence[str], said: Collection[Mapping[str, str]]) -> Iterator[Derived]:
         """Rows for places that had one of this hour and have nothing in it any more."""
@@ -98,13 +111,13 @@ class Sealer:
 
 def _hours(entry: Entry) -> set[int]:
     """The hours of its points. One that is dated hours ahead of when it came would wait for ever."""
-    dates = (entry.ts_ms + row.at for row in wire.records(entry.body) if row.measurement in _TAKEN)
+    dates = (entry.ts_ms + row.at for row in wire.records(entry.body) if row.measurement in TAKEN)
     return {ts_ms - ts_ms % HOUR_MS for ts_ms in dates if ts_ms < entry.received_ms + HOUR_MS}
 
 
 def _kept(age_ms: int) -> Iterator[str]:
     """Measurements of which an hour of that age is still whole, a day's margin off."""
-    for measurement in MEASUREMENTS:
+    for measurement in TAKEN:
         days = RETENTION_DAYS[CATALOGUE[measurement].retention]
         if days is None or age_ms < (days - 1) * _DAY_MS:
             yield measurement

@@ -14,6 +14,7 @@ import math
 from collections.abc import Iterable
 
 ERROR = 0.01
+VERSION = "1"  # of `Sketch.text`: rows of 13 months are read again
 MAX_BUCKETS = 2_048
 _GAMMA = (1 + ERROR) / (1 - ERROR)
 _LN_GAMMA = math.log(_GAMMA)
@@ -65,6 +66,26 @@ class Sketch:
                 return value
         return None
 
+    def text(self) -> str:
+        """All of it, for a row: version, counts below 0, zeros, counts above, each as bucket:count."""
+        sides = (" ".join(f"{bucket}:{side[bucket]}" for bucket in sorted(side)) for side in (self._below, self._above))
+        below, above = sides
+        return f"{VERSION}|{below}|{self._zeros}|{above}" if self.n else ""
+
+    @classmethod
+    def of_text(cls, text: str) -> Sketch:
+        """What `text` gave; "" is an empty one. ValueError: it is of another version."""
+        found = cls()
+        if not text:
+            return found
+        version, below, zeros, above = text.split("|")
+        if version != VERSION:
+            raise ValueError(f"a sketch of version {version}")
+        found._below, found._above = _counts(below), _counts(above)
+        found._zeros = int(zeros)
+        found.n = sum(found._below.values()) + found._zeros + sum(found._above.values())
+        return found
+
     @property
     def buckets(self) -> int:
         """How many it keeps."""
@@ -80,6 +101,11 @@ class Sketch:
 
     def _parts(self) -> tuple[dict[int, int], dict[int, int], int]:
         return self._above, self._below, self._zeros
+
+
+def _counts(text: str) -> dict[int, int]:
+    pairs = (pair.partition(":") for pair in text.split())
+    return {int(bucket): int(count) for bucket, _, count in pairs}
 
 
 def _value(bucket: int) -> float:

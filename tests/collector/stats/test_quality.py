@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from balise_agent.contract import Value
 from balise_collector.cli import app
 from balise_collector.commands.quality import HEADLINE
 from balise_collector.directory import Directory, Home, Inventory, sqlite_url
@@ -120,3 +121,31 @@ def test_a_month_that_is_over_is_frozen_as_rows_of_the_catalogue(data: Path) -> 
         kept = Point(home=H, probe="collector", measurement=row.measurement, ts_ms=row.ts_ms, fields=row.fields)
         assert points.refusal(kept) is None
     assert not Month.of(MONTH, END - 1).is_over
+
+
+def test_television_is_told_by_channel(data: Path) -> None:
+    hour: dict[str, Value] = {
+        "n": 4,
+        "n_good": 3,
+        "n_failed": 1,
+        "homes": 2,
+        "zap_n": 2,
+        "zap_sketch": "1||0|300:2",
+        "listened_s": 30.0,
+    }
+    hours = [
+        Point(home="", probe="collector", measurement="channel_hour", target="c1", ts_ms=START + day * DAY, fields=hour)
+        for day in range(28)
+    ]
+    with closing(open_store(data / "store")) as store:
+        store.write(hours, "channels", 1)
+    asked = ("--month", "2026-03", "--channels")
+    (told,) = json.loads(balise(data, *asked, "--json"))
+    assert (told["channel"], told["n"], told["days"]) == ("c1", 112, 28)
+    assert (told["good_ratio"], told["good_low"]) == (0.75, 0.75)
+    assert told["zap_p50_ms"] == told["zap_p50_low_ms"] == told["zap_p95_ms"]
+    (row,) = csv.DictReader(io.StringIO(balise(data, *asked, "--csv")))
+    assert (row["channel"], row["n_failed"]) == ("c1", "28")
+    (line,) = balise(data, *asked).splitlines()
+    assert line.startswith("c1\t0.75\t")
+    assert "not with --home or --each" in balise(data, *asked, "--each", code=2)
