@@ -265,8 +265,8 @@ def write_agent_config(
     """As `agent_config.text` says it; it holds a password."""
     agent.folder.mkdir(parents=True, exist_ok=True)
     account = agent_config.Account(probe=agent.probe, password=agent.password, host=files.host, port=files.port)
+    agent.config.touch(0o600)  # before the password is in it
     agent.config.write_text(agent_config.text(account, agent.outbox.parent, ports, telephone, television))
-    agent.config.chmod(0o600)
 
 
 def free_port() -> int:
