@@ -162,14 +162,16 @@ def test_an_incident_of_messages_that_were_held_up_is_false_only_where_none_were
     of = town()
     _, known = told(of, {"kind": "late_delivery", "place": "town", "after": "1h", "lasts": "30m"}, hours=3)
     late = known.faults[0].start_ms
-    held_up = {"state": "open", "element": "platform", "scope": "olt.O1", "kind": "platform", "cause": "delivery"}
+    place = {"element": "platform", "scope": "olt.O1"}
+    held_up: dict[str, object] = {"state": "open", **place, "kind": "platform", "cause": "delivery"}
     notes = Notes()
-    for id_, said in {
+    cases: dict[str, dict[str, object]] = {
         "right": {"since_ms": late, "until_ms": late + 1_800_000},
         "another time": {"since_ms": START_MS, "until_ms": START_MS + 60_000},
         "a cut": {"since_ms": late, "until_ms": late + 1_800_000, "element": "olt", "kind": "line", "cause": "fibre"},
         "taken back": {"since_ms": late, "until_ms": late + 1_800_000, "cause": "withdrawn"},
-    }.items():
+    }
+    for id_, said in cases.items():
         notes.take("incident", {}, held_up | {"id": id_} | said, late + 60_000)
     assert match(known, notes, of).false == ("another time", "a cut", "taken back")
 
