@@ -138,6 +138,17 @@ def test_what_comes_is_stored_and_counted_and_no_label_holds_a_probe_or_a_home(h
     assert not [id_ for id_ in ids if id_.encode() in text]
 
 
+def test_nobody_else_on_the_machine_reads_what_it_keeps(here: Place) -> None:
+    here.mosquitto.start()
+    before = set(here.data.rglob("*"))
+    with here.served(), here.probe() as probe:
+        probe.send(here.sender().sends())
+        until(lambda: probe.acknowledged() == {1})
+        until(lambda: list((here.data / "store").rglob("*.db")) and list(here.data.glob("judge.db")))
+        kept = [path for path in here.data.rglob("*") if path not in before]
+        assert [path.name for path in kept if path.exists() and path.stat().st_mode & 0o077] == []
+
+
 def test_it_waits_for_a_broker_that_is_not_there_and_says_so(here: Place) -> None:
     with here.served():
         until(lambda: any(p.startswith("broker: no session: ConnectionRefusedError") for p in here.problems()))

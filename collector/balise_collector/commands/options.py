@@ -33,7 +33,7 @@ DirectoryUrl = Annotated[
         show_default=False,
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON array instead of a table.")]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
 When = Annotated[str, typer.Option(help=f"{dates.ALLOWED[0].upper()}{dates.ALLOWED[1:]}. Default: now.")]
 
 Cell = str | int | None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import sys
 from pathlib import Path
@@ -47,6 +48,7 @@ def serve(
     if not store and not influx:
         stop("--no-store: nothing would keep the measurements; --influx URL says where else they go")
     set_up(log_level, sys.stdout)
+    os.umask(0o077)  # what it keeps is the homes': for its own account alone
     try:
         if influx:
             server.choose(data, influx, database=database, org=org, write_file=token_file, alone=not store)
