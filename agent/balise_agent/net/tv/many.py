@@ -119,8 +119,8 @@ class Slots:
 
     def source(self, nth: int, af: int) -> str:
         """The address that it came from."""
-        at, size, family = nth * _NAME_BYTES, *((4, socket.AF_INET) if af == 4 else (16, socket.AF_INET6))
-        at += 4 if af == 4 else 8  # struct sockaddr_in, sockaddr_in6
+        size, family = (4, socket.AF_INET) if af == 4 else (16, socket.AF_INET6)
+        at = nth * _NAME_BYTES + (4 if af == 4 else 8)  # struct sockaddr_in, sockaddr_in6
         return socket.inet_ntop(family, self._names[at : at + size])
 
     def _prepare(self) -> None:
