@@ -50,7 +50,7 @@ def influx_rows(runs: Runs) -> Iterator[Row]:
             runs=one.live,
             peer="Telegraf 1.39, not durable",
             peer_figure=influx.TELEGRAF,
-            conditions="1,000 probes, 20 messages each, broker, collector, forwarder, InfluxDB and loader on the same"
+            conditions="1,000 probes, 60 messages each, broker, collector, forwarder, InfluxDB and loader on the same"
             " cores; until the last point is in InfluxDB; every message acknowledged and journaled, each point counted",
             beside=f"us a point: {', '.join(f'{name} {us}' for name, us in one.cpu_us.items())}; that is"
             f" {sum(one.cpu_us.values()):.0f} in all",
