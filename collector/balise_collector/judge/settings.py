@@ -31,7 +31,7 @@ class Settings:
     overdispersion: float = 1.5  # people are alike: a match ends, a storm begins
     cold_days: int = 7  # with fewer days behind it the judge does not know yet when people switch off
     cold_evening_per_min: float = 0.003  # then 30 % of homes, on 80 % of evenings, around 23 h
-    hold_s: int = 25  # between suspicion and incident: the last of one cut are missed 23 s after the first, 63 s after it
+    hold_s: int = 25  # to the incident: the last of one cut are missed 63 s after it, 23 s after the first
     short_s: int = 90  # a probe that is back so soon restarted: an update, a reconnection
     spared: float = 0.10  # most of a group's measured homes that may be well: one on a battery, one on 4G
     recovering: float = 0.80  # of the lost are back
