@@ -12,14 +12,14 @@ import sys
 import psutil
 
 from balise_agent.contract import OK
-from balise_agent.net.throughput import child
+from balise_agent.net import child
 from tests.waiting import until
 
 SLEEPS = "import time; from balise_agent.net import errand; errand.asked(); print('{}', flush=True); time.sleep(600)"
 TELLS = "from balise_agent.contract import OK; from balise_agent.net import errand; errand.answer(OK, errand.asked())"
 AGENT = f"""
 import asyncio, sys
-from balise_agent.net.throughput import child
+from balise_agent.net import child
 asyncio.run(child.run({{}}, 600, [sys.executable, "-c", {SLEEPS!r}]))
 """
 

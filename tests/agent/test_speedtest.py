@@ -13,9 +13,10 @@ import pytest
 from balise_agent.catalogue import CATALOGUE
 from balise_agent.cli import main
 from balise_agent.contract import failed
-from balise_agent.net.throughput import child
+from balise_agent.net import child
 from balise_agent.net.throughput.shape import SHAPES
 from balise_agent.probes.speedtest import SpeedtestSettings, run
+from balise_agent.probes.throughput import most_s
 from tests.agent.targets import target
 from tests.agent.test_throughput import context, towards
 from tests.collector.test_target_throughput import ask, serving, told
@@ -52,7 +53,7 @@ def test_it_gives_its_turn_back_and_one_way_alone_can_be_asked_for(
 def test_where_it_is_not_installed_nothing_is_tried() -> None:
     code = "import sys; sys.modules['speedtest'] = None; from balise_agent.net.throughput.__main__ import main; main()"
     spec = {"kind": "speedtest", "peer": None}
-    outcome, _ = asyncio.run(child.run(spec, child.most_s(SHAPES["speedtest"]), (sys.executable, "-c", code)))
+    outcome, _ = asyncio.run(child.run(spec, most_s(SHAPES["speedtest"]), (sys.executable, "-c", code)))
     assert (outcome.kind, outcome.reason) == ("skipped", "no_speedtest_cli")
 
 

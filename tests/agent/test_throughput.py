@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 from balise_agent.catalogue import CATALOGUE
 from balise_agent.cli import main
 from balise_agent.contract import Record, failed
-from balise_agent.net.throughput import child
+from balise_agent.net import child
 from balise_agent.net.throughput.machine import (
     Moment,
     interface_share,
@@ -37,7 +37,7 @@ from balise_agent.net.throughput.machine import (
     process_share,
 )
 from balise_agent.probes.context import Context
-from balise_agent.probes.throughput import ThroughputSettings, ThroughputTarget, run
+from balise_agent.probes.throughput import COMMAND, ThroughputSettings, ThroughputTarget, run
 from balise_agent.settings import Secret, build
 from tests.agent.targets import target
 
@@ -160,6 +160,13 @@ def test_whatever_becomes_of_its_process_is_an_outcome(code: str, reason: str) -
     assert outcome_of(code) == reason
 
 
+def test_an_answer_counts_though_not_all_that_was_asked_was_read() -> None:
+    code = 'print(\'{"kind": "failed", "reason": "stalled", "fields": {}}\')'
+    spec = {**SPEC, "more": "x" * 1_000_000}  # more than a pipe holds
+    outcome, _ = asyncio.run(child.run(spec, 30, (sys.executable, "-c", code)))
+    assert outcome == failed("stalled")
+
+
 def test_a_process_that_does_not_end_is_killed() -> None:
     assert outcome_of("import time; time.sleep(600)", 0.5) == "child_timeout"
 
@@ -242,7 +249,7 @@ def test_a_test_that_is_cancelled_resets_its_streams_and_then_gives_its_turn_bac
     async def cancelled(port: int) -> None:
         spec = {"kind": "throughput", "only": "up", "shape": "full", "streams": 1}
         there = {"family": socket.AF_INET, "address": ["127.0.0.1", port], "name": "x"}
-        task = asyncio.create_task(child.run({**spec, "peer": there}, 600))
+        task = asyncio.create_task(child.run({**spec, "peer": there}, 600, COMMAND))
         while not any(path.startswith("/upload") for path in Counting.asked):
             await asyncio.sleep(0.01)
         task.cancel()

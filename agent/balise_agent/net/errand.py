@@ -1,6 +1,6 @@
 """What is a child process of the agent asked for, what does it answer, and when does it end?
 
-One JSON object on stdin, one on stdout: ``{"kind", "reason", "fields"}`` (`throughput.child` is the agent's side).
+One JSON object on stdin, one on stdout: ``{"kind", "reason", "fields"}`` (`child` is the agent's side).
 
 Rule 1: it ends with its agent, however that ended (SIGTERM): nobody waits for it, and it fills somebody's line.
 """

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from balise_agent.channels import Channel
 from balise_agent.contract import Outcome, Record, Value
-from balise_agent.net.throughput import child
+from balise_agent.net import child
 from balise_agent.probes.access import access
 from balise_agent.probes.context import Context
 from balise_agent.probes.tv_plan import plan_of

@@ -12,10 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from balise_agent.contract import Record
-from balise_agent.net.throughput import child
-from balise_agent.net.throughput.shape import SHAPES
 from balise_agent.probes.context import Context
-from balise_agent.probes.throughput import ThroughputTarget, measure
+from balise_agent.probes.throughput import ThroughputTarget, measure, tested
 from balise_agent.settings import Secret, choice, flag, secret
 
 PUBLIC = "public"
@@ -48,7 +46,7 @@ async def run(settings: SpeedtestSettings, context: Context) -> list[Record]:
     records = await measure("speedtest", settings.targets, asked, "speedtest", context)
     if settings.public:
         spec = {"kind": "speedtest", "only": settings.only, "peer": None}
-        outcome, fields = await child.run(spec, child.most_s(SHAPES["speedtest"]))
+        outcome, fields = await tested(spec, "speedtest")
         at_ms = context.now_bt_ms()
         records.append(Record(measurement="speedtest", bt_ms=at_ms, target=PUBLIC, outcome=outcome, fields=fields))
     return records

@@ -9,20 +9,23 @@ Rule 2: address families and roles of targets are series of their own, never mix
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from balise_agent.contract import Record, failed
+from balise_agent.net import child
 from balise_agent.net.resolve import Address, resolve
-from balise_agent.net.throughput import child
-from balise_agent.net.throughput.shape import MOST_STREAMS, SHAPES
+from balise_agent.net.throughput.dialogue import ANSWER_S, CONNECT_S
+from balise_agent.net.throughput.shape import MOST_STREAMS, SHAPES, Shape
 from balise_agent.probes.context import Context
 from balise_agent.settings import Secret, choice, flag, number, secret, series_label, text
 
 HTTP_PORT = 80
 MOST_BPS = 1e11
+COMMAND = (sys.executable, "-m", "balise_agent.net.throughput")
 
 _FAMILIES = {"4": (socket.AF_INET,), "6": (socket.AF_INET6,), "both": (socket.AF_INET, socket.AF_INET6)}
 
@@ -79,6 +82,16 @@ async def run(settings: ThroughputSettings, context: Context) -> list[Record]:
     return records
 
 
+async def tested(spec: Mapping[str, Any], shape: str) -> child.Result:
+    """Outcome and fields of one test."""
+    return await child.run(spec, most_s(SHAPES[shape]), COMMAND)
+
+
+def most_s(shape: Shape) -> float:
+    """How long a test of both directions can take: every step of it at its own time-out, and a slow start."""
+    return 2 * shape.lasts_s + 6 * (CONNECT_S + ANSWER_S)
+
+
 async def measure(
     kind: str, targets: Iterable[ThroughputTarget], asked: Mapping[str, Any], shape: str, context: Context
 ) -> list[Record]:
@@ -90,7 +103,7 @@ async def measure(
         for address in addresses:
             spec = dict(asked) | {"kind": kind, "role": target.role, "peer": _peer(address, url.port, url.netloc)}
             spec |= {"shape": shape} if kind == "throughput" else {}
-            outcome, fields = await child.run(spec, child.most_s(SHAPES[shape]))
+            outcome, fields = await tested(spec, shape)
             name = f"{target.label}.v{address.af}"
             records.append(
                 Record(measurement=kind, bt_ms=context.now_bt_ms(), target=name, outcome=outcome, fields=fields)

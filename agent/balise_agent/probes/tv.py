@@ -18,7 +18,7 @@ from pathlib import Path
 
 from balise_agent.channels import Channel
 from balise_agent.contract import Outcome, Record, Value, failed
-from balise_agent.net.throughput import child
+from balise_agent.net import child
 from balise_agent.net.tv.times import most_s
 from balise_agent.probes import tv_plan, tv_rates
 from balise_agent.probes.access import access

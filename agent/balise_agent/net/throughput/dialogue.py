@@ -28,7 +28,8 @@ from balise_agent.net.throughput.window import Reading, Sample
 CONNECT_S = 5.0  # SYNs at 0, 1 and 3 s (RFC 6298)
 ANSWER_S = 10.0
 GIVE_BACK_S = 1.0
-"""How long a test that is stopped may take to give its turn back: two round trips over the queue that it has filled."""
+"""How long a test that is stopped may take to give its turn back: two round trips over the queue that it has filled.
+Below `child.KILL_S`."""
 MOST_ANSWER_BYTES = 1 << 20  # a full test's report over 8 streams has 60 kB
 MOST_RETRY_S = 86_400
 LEASE = re.compile(r"[A-Za-z0-9_-]{22}")
