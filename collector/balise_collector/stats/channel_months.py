@@ -16,7 +16,7 @@ from typing import TypeVar
 from balise_collector.judge.rows import Derived
 from balise_collector.stats.indicators import METHOD
 from balise_collector.stats.months import Month
-from balise_collector.stats.pilot import DRAWS, SEED
+from balise_collector.stats.pilot import DRAWS, SEED, interval
 from balise_collector.stats.sketch import Sketch
 from balise_collector.stats.windows import HOUR_MS, civil
 from balise_collector.store import Point, Reader
@@ -136,10 +136,9 @@ def _zapping(days: Sequence[Sketch]) -> dict[str, float]:
 
 
 def _interval(days: Sequence[D], figure: Callable[[Sequence[D]], float]) -> tuple[float, float]:
-    """Between what 95 % of the draws lie; the same each time."""
+    """Of days drawn again, the same each time."""
     rng = random.Random(SEED)
-    drawn = sorted(figure(rng.choices(days, k=len(days))) for _ in range(DRAWS))
-    return drawn[int(0.025 * DRAWS)], drawn[int(0.975 * DRAWS) - 1]
+    return interval(figure(rng.choices(days, k=len(days))) for _ in range(DRAWS))
 
 
 def _merged(sketches: Iterable[Sketch]) -> Sketch:

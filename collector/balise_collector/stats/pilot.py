@@ -183,6 +183,12 @@ def _drawn(buildings: tuple[str, ...]) -> Sequence[bytes]:
     return found
 
 
+def interval(draws: Iterable[float]) -> tuple[float, float]:
+    """Between what 95 % of `DRAWS` figures lie."""
+    drawn = sorted(draws)
+    return drawn[int(0.025 * DRAWS)], drawn[int(0.975 * DRAWS) - 1]
+
+
 def leans(figure: Figure) -> Literal["high", ""]:
     """To which side of the truth a speed of the evening is told, as far as its missing tests move it (rule 5)."""
     return "high" if figure.missing is not None and figure.missing >= TELLING else ""
@@ -208,8 +214,7 @@ def _of_indicator(found: Sequence[Told], connected: Counter[tuple[str, str]]) ->
     sample = _sample(told, connected)
     empty = replace(empty, n_eff=sample.n_eff, missing=_missing([one for *_, one in told]))
     what, figure = _headline(name)
-    drawn = sorted(figure(sample, weights) for weights in sample.draws())
-    low, high = drawn[int(0.025 * DRAWS)], drawn[int(0.975 * DRAWS) - 1]
+    low, high = interval(figure(sample, weights) for weights in sample.draws())
     yield replace(empty, what=what, value=figure(sample, None), low=low, high=high)
     for percent in (5, 25, 75, 95):
         if f"p{percent}" != what:

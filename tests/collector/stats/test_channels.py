@@ -5,9 +5,6 @@ from __future__ import annotations
 import math
 import random
 import statistics
-from collections.abc import Iterator
-from contextlib import closing
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -25,7 +22,7 @@ from balise_collector.stats.sealing import Sealer
 from balise_collector.stats.sketch import Sketch
 from balise_collector.stats.windows import civil, month_bounds
 from balise_collector.store import Point, Store
-from balise_collector.store.chunks import open_store
+from tests.collector.stats.conftest import Files
 from tests.collector.stats.plant import HOMES, point
 
 MONTH = 202510
@@ -87,13 +84,8 @@ class Ground:
 
 
 @pytest.fixture
-def ground(tmp_path: Path) -> Iterator[Ground]:
-    with (
-        closing(Journal(tmp_path / "journal.db", synchronous="OFF")) as journal,
-        closing(open_store(tmp_path / "store")) as store,
-        closing(Pending(tmp_path / "stats.db")) as pending,
-    ):
-        yield Ground(journal, store, pending)
+def ground(files: Files) -> Ground:
+    return Ground(*files)
 
 
 def of_channel(points: list[Point], channel: str, measurement: str) -> list[Point]:

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +33,7 @@ from balise_collector.stats.sealing import GRACE_MS, Sealer
 from balise_collector.stats.terms import Terms
 from balise_collector.stats.windows import month_at, month_bounds
 from balise_collector.store import Point, Store
-from balise_collector.store.chunks import open_store
+from tests.collector.stats.conftest import Files
 from tests.collector.stats.plant import HOMES, T0, point, ran
 from tests.waiting import until
 
@@ -90,13 +89,8 @@ def _message(one: Point, seq: int, stream: str) -> Message:
 
 
 @pytest.fixture
-def ground(tmp_path: Path) -> Iterator[Ground]:
-    with (
-        closing(Journal(tmp_path / "journal.db", synchronous="OFF")) as journal,
-        closing(open_store(tmp_path / "store")) as store,
-        closing(Pending(tmp_path / "stats.db")) as pending,
-    ):
-        yield Ground(journal, store, pending)
+def ground(files: Files) -> Ground:
+    return Ground(*files)
 
 
 def points(*minutes: int) -> list[Point]:
