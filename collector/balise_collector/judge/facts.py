@@ -85,21 +85,24 @@ def _is_there(log: HomeLog, now_ms: int, settings: Settings) -> bool:
 def _until_well(log: HomeLog, spell: Spell, incident: Incident, to_ms: int) -> Spell:
     """A home whose own line is up again, or that has registered again, is out of it, whatever others have."""
     if incident.kind == "line":
-        last_ms = to_ms if spell.end_ms is None else min(spell.end_ms, to_ms)
+        last_ms = _last_ms(spell, to_ms)
         end_ms = _end(log, spell.start_ms, None, last_ms)
         return spell if end_ms + SILENT_MIN * MINUTE_MS >= last_ms else replace(spell, end_ms=end_ms)
     if incident.what != "registrar":
         return spell
-    first = spell.start_ms // MINUTE_MS + REGISTERED_MIN
-    last = (to_ms if spell.end_ms is None else min(spell.end_ms, to_ms)) // MINUTE_MS
+    first, last = spell.start_ms // MINUTE_MS + REGISTERED_MIN, _last_ms(spell, to_ms) // MINUTE_MS
     well = log.cells.next(c.TEL_OK, first, last - first) if last > first else -1
     return spell if well < 0 else replace(spell, end_ms=well * MINUTE_MS)
 
 
+def _last_ms(spell: Spell, to_ms: int) -> int:
+    """Up to when it lasts, as far as is asked for."""
+    return to_ms if spell.end_ms is None else min(spell.end_ms, to_ms)
+
+
 def _was_dark(log: HomeLog, spell: Spell, to_ms: int) -> bool:
     """Its probe measured nothing while it lasted: what is still believed is older."""
-    first = spell.start_ms // MINUTE_MS + 1
-    last = (to_ms if spell.end_ms is None else min(spell.end_ms, to_ms)) // MINUTE_MS
+    first, last = spell.start_ms // MINUTE_MS + 1, _last_ms(spell, to_ms) // MINUTE_MS
     return last > first and log.cells.next(c.ALIVE, first, last - first) < 0
 
 
@@ -116,8 +119,7 @@ def _paint(
     state = state_of(incident, service)
     worse = _gives_way(incident, state, dark=dark)
     for when in there:
-        start_ms, end_ms = max(spell.start_ms, when.start_ms), when.end_ms
-        end_ms = end_ms if spell.end_ms is None else min(end_ms, spell.end_ms)
+        start_ms, end_ms = max(spell.start_ms, when.start_ms), _last_ms(spell, when.end_ms)
         if start_ms < end_ms:
             spans = over(spans, Span(start_ms, end_ms, state, incident.key), worse)
     return spans
