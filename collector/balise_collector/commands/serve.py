@@ -6,12 +6,12 @@ import os
 import sqlite3
 import sys
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
 from balise_agent.logs import set_up
 from balise_collector.broker import BrokerError
+from balise_collector.commands import serve_options as asked
 from balise_collector.commands.options import DEFAULT_DATA, Data, DirectoryUrl, stop
 from balise_collector.directory import DirectoryError, sqlite_url
 from balise_collector.serve import ServeSettings, broker_of
@@ -23,24 +23,15 @@ from balise_collector.target.tokens import read_key
 def serve(
     data: Data = DEFAULT_DATA,
     url: DirectoryUrl = "",
-    http_listen: Annotated[str, typer.Option(help="Address of /metrics and /healthz.")] = "127.0.0.1",
-    http_port: Annotated[int, typer.Option(min=0, max=65_535, help="Its port; 0: any.")] = 9464,
-    influx: Annotated[
-        str, typer.Option(metavar="URL", envvar="BALISE_INFLUX", help="Forward to this InfluxDB.", show_default=False)
-    ] = "",
-    token_file: Annotated[
-        Path | None, typer.Option(help="What may write there. Default: what `balise influx init` made.")
-    ] = None,
-    org: Annotated[str, typer.Option(help="Its organisation, of 2.x. Default: as `balise influx init` was told.")] = "",
-    database: Annotated[str, typer.Option(help="Its database. Default: likewise, else balise.")] = "",
-    store: Annotated[
-        bool, typer.Option("--store/--no-store", help="Write the embedded store; without it InfluxDB is the only one.")
-    ] = True,
-    token_key: Annotated[
-        Path | None,
-        typer.Option(help="The key file of `balise target`: probes get tokens for tests. Default: DATA/target.key."),
-    ] = None,
-    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+    http_listen: asked.HttpListen = "127.0.0.1",
+    http_port: asked.HttpPort = 9464,
+    influx: asked.Influx = "",
+    token_file: asked.TokenFile = None,
+    org: asked.Org = "",
+    database: asked.Database = "",
+    store: asked.Store = True,
+    token_key: asked.TokenKey = None,
+    log_level: asked.LogLevel = "info",
 ) -> None:
     """Collect: take what probes send, keep it, acknowledge it. Ends on SIGTERM or Ctrl-C."""
     if log_level not in ("debug", "info", "warning", "error"):
