@@ -19,7 +19,8 @@ from tests.collector.influx.servers import servers
 def test_a_town_until_now_is_in_influxdb_with_its_facts(name: str, tmp_path: Path) -> None:
     server = servers(f"t{secrets.token_hex(6)}")[name]
     script = tmp_path / "cut.toml"
-    script.write_text('title = "cut"\n[[fault]]\nkind = "pon_cut"\nplace = "pon:1"\nafter = "20m"\nlasts = "10m"\n')
+    calm = 'title = "cut"\nlife = false\n'  # at night people switch off
+    script.write_text(calm + '[[fault]]\nkind = "pon_cut"\nplace = "pon:1"\nafter = "20m"\nlasts = "10m"\n')
     options = ["--homes", "10", "--days", "0.03", "--until", "now", "--faults", str(script), "--json"]
     there = ["--influx", server.url, "--database", server.database]
     there += [
