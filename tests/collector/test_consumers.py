@@ -38,6 +38,13 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 
 
 @pytest.fixture
+def beside(tmp_path: Path, journal: Journal) -> Iterator[Journal]:
+    """The same file as another program has it: consumers never share ingest's connection."""
+    with closing(Journal(tmp_path / "journal.db")) as opened:
+        yield opened
+
+
+@pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     with closing(open_store(tmp_path / "store")) as opened:
         yield opened
@@ -127,11 +134,11 @@ def test_a_crash_between_points_and_cursor_writes_the_same_points_again(journal:
 
 
 def test_a_consumer_that_fails_is_tried_again_while_the_others_go_on(
-    journal: Journal, caplog: pytest.LogCaptureFixture
+    journal: Journal, beside: Journal, caplog: pytest.LogCaptureFixture
 ) -> None:
     bad, good = Listener("bad"), Listener("good")
     bad.fails = 2
-    with running(Loop(journal, [bad, good])):
+    with running(Loop(beside, [bad, good])):
         take(journal, *(Sender(f"probe{n:03}").sends() for n in range(10)))
         until(lambda: len(good.seen) == 10)
         assert bad.seen == []
@@ -140,33 +147,33 @@ def test_a_consumer_that_fails_is_tried_again_while_the_others_go_on(
     assert waits == [1.0, 2.0]
 
 
-def test_rows_are_handed_over_in_order_and_once(journal: Journal) -> None:
+def test_rows_are_handed_over_in_order_and_once(journal: Journal, beside: Journal) -> None:
     listener = Listener()
     count = 2 * consumers.ROWS + 7
     probe = Sender()
-    with running(Loop(journal, [listener])):
+    with running(Loop(beside, [listener])):
         for _ in range(count // 500 + 1):
             take(journal, *(probe.sends() for _ in range(500)))
         until(lambda: len(listener.seen) == 500 * (count // 500 + 1))
     assert listener.seen == [*range(1, len(listener.seen) + 1)]
 
 
-def test_cursors_are_told_to_the_journal_and_pruning_waits_for_them(journal: Journal) -> None:
+def test_cursors_are_told_to_the_journal_and_pruning_waits_for_them(journal: Journal, beside: Journal) -> None:
     slow, fast = Listener("slow"), Listener("fast")
     slow.fails = 10**9
     take(journal, Sender().sends(), Sender("probe002").sends())
     week = NOW + 8 * 86_400_000
-    with running(Loop(journal, [slow, fast])):
+    with running(Loop(beside, [slow, fast])):
         until(lambda: journal.cursors().get("fast:journal") == 2)
         assert journal.cursors()["slow:journal"] == 0
         assert journal.prune(week) == 0
     slow.fails = 0
-    with running(Loop(journal, [slow, fast])):
+    with running(Loop(beside, [slow, fast])):
         until(lambda: journal.cursors()["slow:journal"] == 2)
     assert journal.prune(week) == 2
 
 
-def test_cursors_are_told_also_while_there_is_always_more_to_read(journal: Journal) -> None:
+def test_cursors_are_told_also_while_there_is_always_more_to_read(journal: Journal, beside: Journal) -> None:
     class Endless(Listener):
         def take(self, feed: str, rows: Sequence[Entry] | Sequence[DerivedEntry], last_id: int) -> None:
             super().take(feed, rows, last_id)
@@ -175,7 +182,7 @@ def test_cursors_are_told_also_while_there_is_always_more_to_read(journal: Journ
 
     with journal.transaction():
         journal.derive("platform", {"part": "x"}, NOW, {"rows": 1})
-    with running(Loop(journal, [Endless(feeds=("derived",))])):
+    with running(Loop(beside, [Endless(feeds=("derived",))])):
         until(lambda: journal.cursors().get("listener:derived", 0) > 1)
 
 
@@ -190,7 +197,8 @@ def test_a_journal_that_refuses_a_cursor_does_not_stop_the_consumers(tmp_path: P
             super().move(consumer, id_)
 
     listener = Listener()
-    with closing(Refusing(tmp_path / "journal.db")) as journal, running(Loop(journal, [listener])):
+    path = tmp_path / "journal.db"
+    with closing(Journal(path)) as journal, closing(Refusing(path)) as beside, running(Loop(beside, [listener])):
         take(journal, Sender().sends())
         until(lambda: journal.cursors() == {"listener:journal": 1})
     assert listener.seen == [1]
