@@ -138,7 +138,7 @@ class Pretender:
         self.kept: list[bytes] = []
         self._closed = threading.Event()
         self.asked: list[tuple[str, dict[str, str]]] = []
-        self.before_answer: Callable[[], object] = lambda: None
+        self.before_answer: Callable[[bytes], object] = lambda _body: None
         pretender = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -150,7 +150,7 @@ class Pretender:
                     self.close_connection = True
                     return
                 pretender.asked.append((self.path, dict(self.headers)))
-                pretender.before_answer()
+                pretender.before_answer(body)
                 script = pretender.script
                 status, said = script.pop(0) if len(script) > 1 else script[0]
                 if status < 100:
