@@ -157,13 +157,38 @@ def test_a_line_older_than_its_policy_keeps_is_counted_and_holds_up_nothing(grou
 
 def test_a_server_killed_again_and_again_has_everything_once_in_the_end(tmp_path: Path, own: Influxd) -> None:
     with path(tmp_path, own.server(), lines=300) as ground, ground.running():
-        for number in range(6):
+        fill(ground.journal, 150)
+        until(lambda: ground.behind() == 0)  # its shards are there: 1.6.7 killed while it makes one is the next test
+        for number in range(1, 6):
             before = ground.state.cursor(ground.key)
             fill(ground.journal, 150, start=number)
             until(partial(moved, ground, before))
             own.kill()
             own.start()
         until(lambda: ground.behind() == 0, "all is sent", 90)
+        assert differences(ground) == []
+
+
+def test_a_shard_that_the_server_spoilt_when_it_was_killed_is_waited_for_and_cured_as_the_docs_say(
+    tmp_path: Path, own: Influxd
+) -> None:
+    """1.6.7 writes a new shard's MANIFEST files in place: found empty in 9 of 100 runs that killed it meanwhile."""
+    with path(tmp_path, own.server()) as ground, ground.running():
+        fill(ground.journal, 5)
+        until(lambda: ground.behind() == 0)
+        own.kill()
+        spoilt = [*own.folder.glob("data/balise/autogen/*/index/3/MANIFEST")]
+        for manifest in spoilt:
+            manifest.write_bytes(b"")
+        own.start()
+        fill(ground.journal, 5, probes=6)
+        until(lambda: "unexpected end of JSON input" in str(ground.state.trouble()))
+        own.kill()
+        for manifest in spoilt:
+            manifest.unlink()
+        own.start()
+        until(lambda: ground.behind() == 0)
+        assert ground.journal.dead_letters() == []
         assert differences(ground) == []
 
 
