@@ -5,9 +5,9 @@
 Names: ingest, latency, store, home, ping, card, ladder-cost, ladder-place, tenant, voice, tv, judge, skipped: half an
 hour. At full load, by name or all with --long: influx, trouble, directory, grafana, chaos, back, live, throughput,
 which take an hour more, and hour. Parts of throughput by name: throughput-loopback, -loss, -cpu, -udp, -10, -50, by
-queue as -300-20, -800-20 and -loaded-20, by rate as -speedtest-50; --add keeps the rows of FILE that are not measured
-now: parts measured apart make one table. The captures, the loop device, its file system and lines need root; a group
-that cannot be measured here says why, and the others go on.
+queue as -300-20, -800-20 and -loaded-20, by rate as -speedtest-50; --add keeps the rows of both FILEs that are not
+measured now: parts measured apart make one table. The captures, the loop device, its file system and lines need root; a
+group that cannot be measured here says why, and the others go on.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(ALL))
     parser.add_argument("--long", action="store_true", help="what is measured at full load too, two hours")
     parser.add_argument("--runs", type=int, help="runs that a figure is the median of")
-    parser.add_argument("--add", action="store_true", help="to the rows that --json FILE has already")
+    parser.add_argument("--add", action="store_true", help="to the rows that either FILE has already")
     parser.add_argument("--json", type=Path, metavar="FILE", default=Path("bench-results.json"))
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="a document whose last table is replaced")
     asked = parser.parse_args()
@@ -47,7 +47,7 @@ def main() -> int:
     table.show(rows, Console(width=None if sys.stdout.isatty() else 160))
     asked.json.write_text(json.dumps(table.as_json(rows), indent=1) + "\n")
     if asked.markdown is not None:
-        put(asked.markdown, table.as_markdown(rows))
+        put(asked.markdown, rows, add=asked.add)
     for why in failed:
         print(why, file=sys.stderr)
     return 1 if failed or any(row.holds is False for row in rows) else 0
@@ -66,10 +66,10 @@ def measure(names: list[str], runs: int | None) -> tuple[list[table.Row], list[s
     return rows, failed
 
 
-def put(path: Path, text: str) -> None:
-    """Replaces all that stands below the mark; the text above is written by hand."""
-    before = path.read_text().partition(HEAD)[0] if path.exists() else ""
-    path.write_text(f"{before}{HEAD}\n{text}")
+def put(path: Path, rows: list[table.Row], *, add: bool = False) -> None:
+    """Replaces the table below the mark, or with ``add`` its like rows; the text above is written by hand."""
+    text, _, last = (path.read_text() if path.exists() else "").partition(HEAD)
+    path.write_text(f"{text}{HEAD}\n{table.as_markdown(rows, last if add else '')}")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 """How soon is a fault's class known, is it right, and what does watching cost the line and the processor?
 
-    python -m bench.ladder [--cases cost,place] [--runs N] [--homes N] [--seconds S] [--seed S] [--json]
+    python -m bench.ladder [--cases cost,place] [--runs N] [--homes N] [--families 4,6] [--seed S] [--seconds S]
 
 Namespaces of `tests/faults/namespaces`, the real runner and windows at the real cadence: STAMP each 1.5 s, four rungs
 of ICMP and a name each 10 s, a page each 60 s. ``place``: each fault at a seeded random moment, from its injection to
-the first class that was settled; ``--homes`` side by side. ``cost``: all IP packets of the probe's interface both ways
-with their Ethernet headers off, and the whole process's processor time.
+the first class that was settled, in homes side by side, each of one address family alone. ``cost``: all IP packets of
+the probe's interface both ways with their Ethernet headers off, and the whole process's processor time.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from itertools import cycle, islice
 from pathlib import Path
-from queue import Queue
+from queue import Empty, Queue
 from typing import Any
 
 from balise_agent.clock import SystemClock
@@ -35,18 +36,20 @@ MONTH_S = 30 * 86_400
 ETHERNET_BYTES = 14
 
 Row = dict[str, Any]
+Todo = Queue[tuple[Fault, float]]
 
 
-def settings() -> dict[str, Any]:
+def settings(family: int) -> dict[str, Any]:
     """As `deploy/agent.example.toml` has it; windows of 10 s, so that a home is ready soon."""
-    any1, any2 = ANYCAST[4]
+    any1, any2 = ANYCAST[family]
     targets: list[dict[str, Any]] = [
         {"label": "gw", "host": "gateway"},
-        {"label": "op", "host": OPERATOR[4], "method": "stamp", "every_s": 1.5},
+        {"label": "op", "host": OPERATOR[family], "method": "stamp", "every_s": 1.5},
         {"label": "any1", "host": any1},
         {"label": "any2", "host": any2},
     ]
-    rungs = {"dns_host": OPERATOR[4], "dns_name": "probe.example.net", "web_url": f"http://{any1}/"}
+    page = f"http://[{any1}]/" if family == 6 else f"http://{any1}/"
+    rungs = {"dns_host": OPERATOR[family], "dns_name": "probe.example.net", "web_url": page}
     return {"interval_s": 10, "targets": targets} | rungs
 
 
@@ -54,7 +57,8 @@ class Probe:
     """What the probe in a home says, as it says it."""
 
     def __init__(self, there: Home, folder: Path) -> None:
-        words = [sys.executable, "-m", "tests.faults.line_probe", str(folder), "boot", json.dumps(settings())]
+        reach = json.dumps(settings(there.families[0]))
+        words = [sys.executable, "-m", "tests.faults.line_probe", str(folder), "boot", reach]
         self.process = subprocess.Popen(there.command("home", *words), cwd=ROOT, stdout=subprocess.PIPE, text=True)
         self.said: list[Row] = []
         self._thread = threading.Thread(target=self._listen)
@@ -105,34 +109,48 @@ def cost(asked: argparse.Namespace) -> Iterator[Row]:
 
 
 def place(asked: argparse.Namespace) -> Iterator[Row]:
-    """Each fault so many times, in homes side by side."""
+    """Each fault so many times a family, in homes side by side."""
     rng = random.Random(asked.seed)
-    wanted = [(fault, rng.random() * 10) for _ in range(asked.runs) for fault in FAULTS]
-    rng.shuffle(wanted)
-    todo: Queue[tuple[Fault, float]] = Queue()
-    for one in wanted:
-        todo.put(one)
+    todo = {family: _wanted(rng, asked.runs) for family in asked.families}
     done: Queue[Row] = Queue()
-    workers = [threading.Thread(target=_work, args=(todo, done)) for _ in range(asked.homes)]
+    families = islice(cycle(asked.families), max(asked.homes, len(asked.families)))
+    workers = [threading.Thread(target=_work, args=(family, todo[family], done)) for family in families]
     for worker in workers:
         worker.start()
-    for _ in wanted:
+    for _ in range(asked.runs * len(FAULTS) * len(asked.families)):
         yield done.get()
     for worker in workers:
         worker.join()
 
 
-def _work(todo: Queue[tuple[Fault, float]], done: Queue[Row]) -> None:
-    with home((4,)) as there, tempfile.TemporaryDirectory() as folder:
+def _wanted(rng: random.Random, runs: int) -> Todo:
+    """Each fault so often, and how long a home is healthy before."""
+    wanted = [(fault, rng.random() * 10) for _ in range(runs) for fault in FAULTS]
+    rng.shuffle(wanted)
+    todo: Todo = Queue()
+    for one in wanted:
+        todo.put(one)
+    return todo
+
+
+def _work(family: int, todo: Todo, done: Queue[Row]) -> None:
+    with home((family,)) as there, tempfile.TemporaryDirectory() as folder:
         probe = Probe(there, Path(folder))
         try:
             _ready(probe)
-            while not todo.empty():
-                fault, wait_s = todo.get()
+            while (one := _next(todo)) is not None:
+                fault, wait_s = one
                 time.sleep(wait_s)
                 done.put(_placed(there, probe, fault))
         finally:
             probe.kill()
+
+
+def _next(todo: Todo) -> tuple[Fault, float] | None:
+    try:
+        return todo.get_nowait()
+    except Empty:
+        return None
 
 
 def _placed(there: Home, probe: Probe, fault: Fault) -> Row:
@@ -147,6 +165,7 @@ def _placed(there: Home, probe: Probe, fault: Fault) -> Row:
     return {
         "case": "place",
         "fault": fault.name,
+        "af": there.families[0],
         "class": None if found is None else found["place"],
         "right": right,
         "seconds": seconds,
@@ -183,6 +202,7 @@ def main() -> int:
     parser.add_argument("--cases", default=",".join(CASES))
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--homes", type=int, default=3)
+    parser.add_argument("--families", default=(4, 6), type=lambda text: tuple(map(int, text.split(","))))
     parser.add_argument("--seconds", type=float, default=120.0)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", action="store_true")

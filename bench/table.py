@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -106,11 +107,27 @@ def now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def as_markdown(rows: Sequence[Row]) -> str:
-    """The table as `docs/bench.md` holds it."""
-    lines = [f"Measured on {machine()}.", "", f"| {' | '.join(COLUMNS)} |", "|---|--:|---|---|---|--:|--:|"]
-    lines += [f"| {' | '.join(cell.replace('|', '/') for cell in cells(row))} |" for row in rows]
-    return "\n".join([*lines, "", *(f"- **{row.work}**: {conditions_of(row)}." for row in rows)]) + "\n"
+def as_markdown(rows: Sequence[Row], before: str = "") -> str:
+    """The table as `docs/bench.md` holds it. ``before``: an earlier one, of which these rows replace their like."""
+    shown = _lines(before) | {_plain(row.work): _pair(row) for row in rows}
+    head = [f"Measured on {machine()}.", "", f"| {' | '.join(COLUMNS)} |", "|---|--:|---|---|---|--:|--:|"]
+    table, conditions = ([pair[part] for pair in shown.values()] for part in (0, 1))
+    return "\n".join([*head, *table, "", *conditions]) + "\n"
+
+
+def _pair(row: Row) -> tuple[str, str]:
+    return f"| {' | '.join(map(_plain, cells(row)))} |", f"- **{_plain(row.work)}**: {conditions_of(row)}."
+
+
+def _plain(cell: str) -> str:
+    return cell.replace("|", "/")
+
+
+def _lines(markdown: str) -> dict[str, tuple[str, str]]:
+    """What `as_markdown` once wrote of each work."""
+    table = {found[1]: found[0] for found in re.finditer(r"^\| (.+?) \| .*$", markdown, re.MULTILINE)}
+    conditions = {found[1]: found[0] for found in re.finditer(r"^- \*\*(.+?)\*\*: .*$", markdown, re.MULTILINE)}
+    return {work: (table[work], said) for work, said in conditions.items() if work in table}
 
 
 def machine() -> str:

@@ -136,9 +136,26 @@ def test_a_row_says_its_figure_its_goal_and_its_peer() -> None:
 def test_a_document_keeps_what_stands_above_its_table(tmp_path: Path) -> None:
     path = tmp_path / "bench.md"
     path.write_text(f"# By hand\n\n{HEAD}\nan old table\n")
-    put(path, table.as_markdown([row()]))
-    put(path, table.as_markdown([row()]))
+    put(path, [row()])
+    put(path, [row()])
     text = path.read_text()
     assert text.startswith(f"# By hand\n\n{HEAD}\nMeasured on ")
     assert text.count("| ingest |") == 1
     assert "an old table" not in text
+
+
+def test_rows_that_are_measured_apart_make_one_table_in_a_document_too(tmp_path: Path) -> None:
+    path = tmp_path / "bench.md"
+    put(path, [row(), row(work="ping | bias", figure=-5.0, unit="us")])
+    put(path, [row(figure=70_000.0), row(work="card")], add=True)
+    lines = path.read_text().splitlines()
+    assert [line.split(" | ")[:2] for line in lines if line.startswith("| ")][1:] == [
+        ["| ingest", "70,000 points/s"],
+        ["| ping / bias", "-5.00 us"],
+        ["| card", "61,234 points/s"],
+    ]
+    assert [line.partition(":")[0] for line in lines if line.startswith("- ")] == [
+        "- **ingest**",
+        "- **ping / bias**",
+        "- **card**",
+    ]
