@@ -62,7 +62,9 @@ class Timed:
     def over(self, now_ms: int, _run: Run) -> None:
         """A minute: the thresholds get its rows too."""
         began_s = time.process_time()
-        self.plain.take(self._minute, now_ms)
+        for delivery in self._minute:
+            self.plain.take(delivery, now_ms)
+        self.plain.look(now_ms)
         self.plain_s += time.process_time() - began_s
         self._minute = []
 

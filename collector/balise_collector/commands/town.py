@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from balise_collector.commands.options import stop, when
+from balise_collector.commands.options import InfluxToken, stop, when
 from balise_collector.judge.judge import Judge
 from balise_collector.judge.rows import Row
 from balise_collector.store import Unavailable
@@ -84,7 +84,7 @@ def run(
     tick: Annotated[int, typer.Option(min=5, max=60, help="Seconds between two looks of the judge, on direct.")] = 20,
     evidence: Annotated[bool, typer.Option("--evidence", help="The OLT's alarms are told too (direct path).")] = False,
     influx: Annotated[str, typer.Option(metavar="URL", help="Write all points there too.", show_default=False)] = "",
-    token: Annotated[str, typer.Option(help="Its token, or user:password on 1.x.", show_default=False)] = "",
+    token: InfluxToken = "",
     database: Annotated[str, typer.Option(help="Its database, or bucket.")] = "balise",
     org: Annotated[str, typer.Option(help="Its organisation, on 2.x.", show_default=False)] = "",
     log: Annotated[Path | None, typer.Option(help="Write the truth there, as JSON lines.", show_default=False)] = None,
@@ -144,7 +144,9 @@ def _filling(influx: str, token: str, database: str, org: str) -> Filling | None
         return None
     try:
         return Filling.open(influx, token=token, database=database, org=org)
-    except (ServerError, Unavailable) as exc:
+    except Unavailable as exc:
+        stop(f"InfluxDB: {exc}")
+    except ServerError as exc:
         stop(exc)
 
 
@@ -215,6 +217,7 @@ _ROWS: tuple[tuple[str, str, Unit], ...] = (
     ("recall", "minutes of fault found", "share"),
     ("precision", "minutes called faulty that were", "share"),
     ("recall_live", "found while it lasted", "share"),
+    ("precision_live", "called faulty while it lasted that were", "share"),
     ("place_right", "place of an incident right", "share"),
     ("cause_right", "cause right in the end", "share"),
     ("false_green_p95_s", "shown green after a cut, p95", "s"),

@@ -7,7 +7,7 @@ in five minutes (30 %, three homes at least).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -29,8 +29,11 @@ class Watcher(Protocol):
     notes: Notes
     alerts: int
 
-    def take(self, deliveries: Iterable[Delivery], now_ms: int) -> None:
-        """A minute of the run."""
+    def take(self, delivery: Delivery, now_ms: int) -> None:
+        """What came within the minute that is over at ``now_ms``."""
+
+    def look(self, now_ms: int) -> None:
+        """The minute is over."""
 
 
 @dataclass(slots=True)
@@ -41,8 +44,11 @@ class AlwaysOk:
     notes: Notes = field(default_factory=Notes)
     alerts: int = 0
 
-    def take(self, deliveries: Iterable[Delivery], now_ms: int) -> None:  # noqa: ARG002
-        """Does not look."""
+    def take(self, delivery: Delivery, now_ms: int) -> None:
+        """Does not."""
+
+    def look(self, now_ms: int) -> None:
+        """Does not either."""
         if not self.notes.changes:
             for home in self.town.probed:
                 for service in ("internet", "television", "telephone"):
@@ -63,16 +69,18 @@ class PerHome:
     def __post_init__(self) -> None:
         self._contract = {home.id: home.down_bps for home in self.town.homes}
 
-    def take(self, deliveries: Iterable[Delivery], now_ms: int) -> None:
-        """Newest value against its threshold; silence against its own."""
-        for delivery in deliveries:
-            home = delivery.home.id
-            if delivery.end_ms and now_ms - delivery.end_ms < 2 * SILENT_MS:
-                self._heard_ms[home] = now_ms
-                for point in delivery.points:
-                    found = _verdict(point.measurement, point.target, point.kind, point.fields, self._contract[home])
-                    if found is not None:
-                        self._note(home, *found, now_ms)
+    def take(self, delivery: Delivery, now_ms: int) -> None:
+        """Newest value against its threshold."""
+        home = delivery.home.id
+        if delivery.end_ms and now_ms - delivery.end_ms < 2 * SILENT_MS:
+            self._heard_ms[home] = now_ms
+            for point in delivery.points:
+                found = _verdict(point.measurement, point.target, point.kind, point.fields, self._contract[home])
+                if found is not None:
+                    self._note(home, *found, now_ms)
+
+    def look(self, now_ms: int) -> None:
+        """Silence against its own."""
         for home, heard_ms in self._heard_ms.items():
             if now_ms - heard_ms > SILENT_MS:
                 self._note(home, "internet", DOWN, now_ms)
@@ -129,15 +137,17 @@ class FixedShare:
             for home in homes:
                 self.notes.state(home, "internet", OK, 0)
 
-    def take(self, deliveries: Iterable[Delivery], now_ms: int) -> None:  # noqa: ARG002
+    def take(self, delivery: Delivery, now_ms: int) -> None:  # noqa: ARG002
         """Counts last wills."""
-        for delivery in deliveries:
-            if delivery.end_ms == 0:
-                pon, home = delivery.home.pon, delivery.home.id
-                if delivery.points[0].fields["online"]:
-                    self._back(pon, home, delivery.received_ms)
-                else:
-                    self._gone(pon, home, delivery.received_ms)
+        if delivery.end_ms == 0:
+            pon, home = delivery.home.pon, delivery.home.id
+            if delivery.points[0].fields["online"]:
+                self._back(pon, home, delivery.received_ms)
+            else:
+                self._gone(pon, home, delivery.received_ms)
+
+    def look(self, now_ms: int) -> None:
+        """It has no clock."""
 
     def _gone(self, pon: str, home: str, now_ms: int) -> None:
         lost = self._lost.setdefault(pon, deque())

@@ -72,8 +72,8 @@ class Stream:
             faults = [*faults, *ordinary(home, self.bounds, seed, -1)]
         return build(home, faults, self.bounds, seed)
 
-    def deliveries(self) -> Iterator[list[Delivery]]:
-        """A list a minute of the run, in order of their arrival; nothing arrives after the end."""
+    def deliveries(self) -> Iterator[Delivery]:
+        """In order of their arrival, each made when it is asked for; nothing arrives after the end."""
         writers = [Writer(self, line) for line in self.lines if line.home.probe]
         writers.sort(key=lambda w: (w.home.phase_ms, w.home.number))
         presences = sorted(chain.from_iterable(w.presences() for w in writers), key=_received, reverse=True)
@@ -85,16 +85,15 @@ class Stream:
                 if found is not None:
                     heapq.heappush(waiting, (found, end_ms, writer.home.number, writer))
             until_ms = start_ms + MINUTE_MS
-            minute: list[Delivery] = []
-            while presences and presences[-1].received_ms < until_ms:
-                minute.append(presences.pop())
             while waiting and waiting[0][0] < until_ms:
                 received_ms, end_ms, _, writer = heapq.heappop(waiting)
+                while presences and presences[-1].received_ms <= received_ms:
+                    yield presences.pop()
                 delivery = writer.delivery(end_ms, received_ms)
                 if delivery.points:
-                    minute.append(delivery)
-            minute.sort(key=_received)
-            yield minute
+                    yield delivery
+            while presences and presences[-1].received_ms < until_ms:
+                yield presences.pop()
 
 
 _received = attrgetter("received_ms")

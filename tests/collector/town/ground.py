@@ -32,4 +32,4 @@ def stream(of: Town, *said: Mapping[str, Any], hours: float = 3, life: bool = Fa
 
 
 def deliveries(of: Stream) -> list[Delivery]:
-    return [delivery for minute in of.deliveries() for delivery in minute]
+    return list(of.deliveries())

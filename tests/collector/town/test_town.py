@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -18,6 +19,7 @@ from balise_collector.town.condition import Condition
 from balise_collector.town.faults import condition
 from balise_collector.town.kinds import KINDS
 from balise_collector.town.messages import Outbox
+from balise_collector.town.stream import Heard
 from balise_collector.town.timeline import place
 from balise_collector.town.topology import OFFERS, build
 from tests.collector.town.ground import HOUR_MS, START_MS, deliveries, faults, stream, town
@@ -204,6 +206,23 @@ def test_late_delivery_holds_everything_back_and_then_empties_outboxes_together(
     assert len(held) > 20 * 50
     assert min(d.received_ms for d in held) >= START_MS + 5_400_000
     assert not [p for d in found for p in d.points if p.measurement == "outage"]
+
+
+def test_outboxes_that_are_emptied_together_are_never_all_in_memory() -> None:
+    made = 0
+
+    def make(**fields: Any) -> Heard:
+        nonlocal made
+        made += 1
+        return Heard(**fields)
+
+    s = stream(town(20), {"kind": "late_delivery", "place": "town", "after": "30m", "lasts": "1h"}, make=make)
+    handed, ahead = 0, 0
+    for delivery in s.deliveries():
+        handed += len(delivery.points)
+        ahead = max(ahead, made - handed)
+    assert handed > 20 * 60 * 8
+    assert ahead <= 20 * 3  # on and off and on again; its minutes are made one by one
 
 
 def test_what_a_minute_says_does_not_depend_on_when_it_arrives() -> None:
