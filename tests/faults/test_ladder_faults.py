@@ -151,11 +151,13 @@ def test_a_line_that_flaps_is_never_blamed_on_another_part_and_short_cuts_are_no
     assert len(watcher.records("outage")) == outages
 
 
-def test_over_ipv6_alone_the_classes_are_the_same(tmp_path: Path) -> None:
+def test_over_ipv6_alone_all_classes_are_the_same(tmp_path: Path) -> None:
     with home(families=(6,)) as built, probe(built, tmp_path) as running:
         running.until_healthy()
-        for name in ("hung box", "WAN link down", "line cut", "no route at the BNG"):
-            is_classed(built, running, BY_NAME[name])
+        for fault in FAULTS:
+            is_classed(built, running, fault)
+        (path, *_) = running.records("path")
+        assert (path["fields"]["isp1_hop"], path["fields"]["hops"], path["fields"]["af"]) == (2, 3, 6)
 
 
 def test_a_hop_that_limits_its_answers_and_a_gateway_that_gives_none_are_not_at_fault(tmp_path: Path) -> None:
