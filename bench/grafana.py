@@ -64,6 +64,7 @@ def measure(runs: int = 5) -> tuple[list[Timed], int]:
                     for name, span_ms in spans.items()
                     for board in BOARDS
                     for panel in board.panels
+                    if panel.queries
                 ]
         finally:
             influxd.kill()

@@ -67,7 +67,7 @@ ELEMENT_STATE = Measurement(
     writer="collector",
     fields=(
         field("state", "int", "1", "0 ok, 1 a part of it or degraded, 2 down (an open incident says so), 3 unknown"),
-        field("homes", "int", "1", "expected homes behind it"),
+        field("homes", "int", "1", "expected homes behind it; for the service probe those that have one"),
         field("known", "int", "1", "of them, whose state of that service is known now"),
         field("degraded", "int", "1", "of the known, degraded"),
         field("down", "int", "1", "of the known, down, outside declared works"),
@@ -190,4 +190,28 @@ MONTH_INDICATOR = Measurement(
     ),
 )
 
-MEASUREMENTS = (HOME_STATE, ELEMENT_STATE, INCIDENT, ROLLUP_HOUR, CHANNEL_HOUR, CHANNEL_MONTH, SLO, MONTH_INDICATOR)
+MONTH_FLEET = Measurement(
+    name="month_fleet",
+    meaning="One indicator of a civil month over all homes that were followed: of each one's own figure, not weighted.",
+    target="indicator",
+    source="method QOS-1; docs/design/140-quality.md",
+    retention="month_frozen",
+    writer="collector",
+    fields=(
+        field("month", "int", "1", "the civil month of Europe/Paris, as year x 100 + month"),
+        field("p10", "float", "1", "what one home of ten does not exceed, in the unit; absent: no home has a figure"),
+        field("p50", "float", "1", "the median home"),
+        field("p90", "float", "1", "what nine homes of ten do not exceed"),
+        field("unit", "str", "", "the indicator's unit"),
+        field("n", "int", "1", "homes with a figure"),
+        field("homes", "int", "1", "homes of which something came"),
+        field("coverage", "float", "1", "mean of these homes' coverage"),
+        field("method", "str", "", "version of the method, as in QOS-1"),
+        field("frozen", "bool", "1", "true: the month is over and this row does not change any more"),
+    ),
+)
+
+MEASUREMENTS = (
+    *(HOME_STATE, ELEMENT_STATE, INCIDENT, ROLLUP_HOUR, CHANNEL_HOUR, CHANNEL_MONTH, SLO, MONTH_INDICATOR),
+    MONTH_FLEET,
+)

@@ -17,6 +17,7 @@ PLATFORM = '"state"."platform"'
 SLO = '"hour_13m"."slo"'
 HOUR = '"hour_13m"."rollup_hour"'
 MONTH = '"month_frozen"."month_indicator"'
+FLEET_MONTH = '"month_frozen"."month_fleet"'
 
 HERE = f"{is_chosen('building')} AND {is_chosen('pon')}"
 FRESH = "time > now() - 11m"  # the judge writes each state at least every five minutes

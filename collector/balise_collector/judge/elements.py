@@ -84,14 +84,18 @@ class Elements:
             yield _share(tags, sums, hour * _HOUR_MS)
 
     def _counted(self, state: State) -> Iterator[tuple[dict[str, str], Count]]:
-        """Of each place and the fleet, for each service; its tags."""
+        """Of each place and the fleet, for each service; its tags. A home that has no probe has no silent one."""
         for service in SERVICES:
-            known = {home: state(home, service) for home in self.topology.homes}
+            known = {
+                home: state(home, service)
+                for home, site in self.topology.homes.items()
+                if service != "probe" or site.probe
+            }
             yield {"element": "fleet", "service": service}, _count(known.values())
             for (scope, code), homes in self._members.items():
                 if scope in _PLACES:
                     tags = {"element": scope, "service": service, scope: code}
-                    yield tags, _count(known[home] for home in homes)
+                    yield tags, _count(known[home] for home in homes if home in known)
 
     def _others(self) -> list[tuple[Scope, str]]:
         return [element for element in self._members if element[0] in _OTHERS]

@@ -6,11 +6,13 @@ Rule 2: it is noted as frozen after its rows are appended: a crash between says 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from balise_collector.journal import Journal
 from balise_collector.judge.rows import Derived
 from balise_collector.stats import channel_months
+from balise_collector.stats.fleet_months import FleetMonth
+from balise_collector.stats.indicators import Indicator
 from balise_collector.stats.months import Month, frozen, of_home
 from balise_collector.stats.pending import Pending
 from balise_collector.stats.terms import Terms
@@ -37,23 +39,27 @@ class Freezer:
         if self._pending.is_frozen(self._journal.name, month.month):
             return 0
         homes = self._ground(month.start_ms, month.end_ms)
-        count = sum(self._home(home, terms, month) for home, terms in homes.items())
+        fleet = FleetMonth()
+        count = sum(self._home(home, terms, month, fleet) for home, terms in homes.items())
+        self._say(list(fleet.rows(month)))
         self._say(list(channel_months.frozen(channel_months.of_month(self._reader, month), month)))
         self._pending.note_frozen(self._journal.name, month.month)
         return count
 
-    def _home(self, home: str, terms: Terms, month: Month) -> bool:
-        rows = list(self._rows(home, terms, month))
-        self._say(rows)
-        return bool(rows)
+    def _home(self, home: str, terms: Terms, month: Month, fleet: FleetMonth) -> bool:
+        """Nothing is said of a home of which nothing came at all: it was not measured."""
+        found = of_home(self._reader, home, terms, month)
+        if not any(map(_came, found)):
+            return False
+        self._say(list(frozen(home, month, found)))
+        fleet.add(found)
+        return True
 
     def _say(self, rows: Sequence[Derived]) -> None:
         with self._journal.transaction():
             for row in rows:
                 self._journal.derive(row.measurement, row.tags, row.ts_ms, row.fields)
 
-    def _rows(self, home: str, terms: Terms, month: Month) -> Iterator[Derived]:
-        """None of a home of which nothing came at all: it was not measured."""
-        found = of_home(self._reader, home, terms, month)
-        if any(one.n or one.n_failed or one.n_invalid for one in found):
-            yield from frozen(home, month, found)
+
+def _came(one: Indicator) -> bool:
+    return bool(one.n or one.n_failed or one.n_invalid)

@@ -187,6 +187,10 @@ def _month(start_ms: int, month: int) -> Iterator[Point]:
             fields: dict[str, Value] = {"month": month, "unit": "1", "n": 28, "days": 28, "coverage": 0.9}
             fields |= {"value": 0.99 - number / 100, "contract_bps": CONTRACT_BPS, "frozen": True}
             yield _point(CATALOGUE["month_indicator"], start_ms, fields, home=home, target=indicator)
+    for indicator in ("availability", *(asked.name for asked in ASKED)):
+        fleet: dict[str, Value] = {"month": month, "unit": "1", "n": 11, "homes": 12, "coverage": 0.9, "frozen": True}
+        fleet |= {"p10": 0.89, "p50": 0.94, "p90": 0.99}
+        yield _point(CATALOGUE["month_fleet"], start_ms, fleet, target=indicator)
 
 
 def _platform(end_ms: int) -> Iterator[Point]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from balise_collector.consumers import derived_point
 from balise_collector.journal_rows import DerivedEntry
 from balise_collector.judge.elements import Elements, State
@@ -68,6 +70,14 @@ def test_what_nobody_knows_of_is_unknown() -> None:
     found = rows(set(), {"h1", "h5"})
     assert state(found, "pon:internet p1") == 3
     assert found["fleet:internet"].fields["known"] == 6
+
+
+def test_of_probes_only_homes_that_have_one_are_expected() -> None:
+    homes = {name: replace(site, probe="" if name == "h0" else "x") for name, site in HOMES.items()}
+    found = Elements(Topology(homes=homes)).states(states(set(), {"h0", "h1"}), (), (), NOW_MS)
+    counts = {target(row): row.fields for row in found if row.tags["element"] == "fleet"}
+    assert (counts["fleet:probe"]["homes"], counts["fleet:probe"]["known"]) == (7, 6)
+    assert (counts["fleet:internet"]["homes"], counts["fleet:internet"]["known"]) == (8, 6)
 
 
 def test_a_channel_the_head_end_and_the_registrar_have_their_own() -> None:

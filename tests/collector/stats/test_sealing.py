@@ -202,9 +202,11 @@ def test_a_month_is_frozen_once_a_week_after_its_end(ground: Ground) -> None:
     assert ground.derived() == []
     assert freezer.freeze(end_ms + LATE_MS) == len(HOMES)
     assert freezer.freeze(end_ms + LATE_MS + 1) == 0
-    rows = [row for row in ground.derived() if row.tags["indicator"] == "down_ratio_p50.24h"]
+    rows = [row for row in ground.derived() if row.tags["indicator"] == "down_ratio_p50.24h" and "home" in row.tags]
     assert sorted(row.tags["home"] for row in rows) == sorted(HOMES)
     assert {(row.fields["month"], row.fields["n"], row.fields["frozen"]) for row in rows} == {(month, 1, True)}
+    (fleet,) = (row for row in ground.derived() if row.tags == {"indicator": "down_ratio_p50.24h"})
+    assert (fleet.measurement, fleet.fields["homes"], fleet.fields["month"]) == ("month_fleet", len(HOMES), month)
 
 
 def test_a_late_row_s_hour_waits_for_others_like_it(ground: Ground) -> None:

@@ -6,7 +6,7 @@ import re
 
 from balise_collector.grafana.board import Board, Panel, Query, Row, Text
 from balise_collector.grafana.choosing import is_chosen
-from balise_collector.grafana.queries import MONTH, SLO, SLO_BAD, SLO_COVERAGE, SLO_GOOD, share
+from balise_collector.grafana.queries import FLEET_MONTH, SLO, SLO_BAD, SLO_COVERAGE, SLO_GOOD, share
 
 _WORDS = {
     "internet": Text("Internet", "Internet"),
@@ -125,7 +125,7 @@ _DAYS_KNOWN = Panel(
 )
 
 MONTHLY = ("availability", "down_ratio_p50.pointe_19_23", "up_ratio_p50.pointe_19_23", "down_conforming.pointe_19_23")
-"""Of month_indicator: shares of which more is better."""
+"""Of month_fleet: shares of which more is better."""
 
 _MONTHS = Panel(
     kind="table",
@@ -138,22 +138,21 @@ _MONTHS = Panel(
         " conform. The median home, and the value below which one home of ten is. Homes with a figure, homes followed,"
         " and the mean coverage of their measurements.",
     ),
-    # A month's rows are dated at its start, and no two months start within 28 days; by days it cost 5 s a look.
+    # Written once a month over all homes: of 1,000 homes' own rows InfluxDB needed 2.6 s a look.
     queries=(
         Query(
-            text='SELECT max("month") AS "month", percentile("value", 50) AS "median", percentile("value", 10) AS'
-            ' "tenth", count("value") AS "told", count("coverage") AS "homes", mean("coverage") AS "coverage"'
-            f' FROM {MONTH} WHERE "target" =~ /^({"|".join(map(re.escape, MONTHLY))})$/ AND "frozen" = true'
-            ' AND $timeFilter GROUP BY time(28d), "target" fill(none)',
+            text='SELECT "month", "target", "p50", "p10", "n", "homes", "coverage"'
+            f' FROM {FLEET_MONTH} WHERE "target" =~ /^({"|".join(map(re.escape, MONTHLY))})$/ AND "frozen" = true'
+            " AND $timeFilter ORDER BY time DESC LIMIT 100",
             table=True,
         ),
     ),
     columns=(
         ("month", Text("Mois", "Month"), "none"),
         ("target", Text("Indicateur", "Indicator"), "string"),
-        ("median", Text("Médian", "Median"), "percentunit"),
-        ("tenth", Text("Un sur dix au-dessous", "One of ten below"), "percentunit"),
-        ("told", Text("Avec valeur", "With a figure"), "short"),
+        ("p50", Text("Médian", "Median"), "percentunit"),
+        ("p10", Text("Un sur dix au-dessous", "One of ten below"), "percentunit"),
+        ("n", Text("Avec valeur", "With a figure"), "short"),
         ("homes", Text("Suivis", "Followed"), "short"),
         ("coverage", Text("Couverture", "Coverage"), "percentunit"),
     ),
