@@ -26,8 +26,10 @@ from balise_collector.commands import (
     target,
     town,
 )
+from balise_collector.commands.usage import OneLine
 
 app = typer.Typer(
+    cls=OneLine,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -10,11 +10,14 @@ import typer
 from typer.main import get_command
 from typer.testing import CliRunner
 
+from balise_agent.logs import EventFormatter
 from balise_collector import commands
 from balise_collector.cli import app
 from balise_collector.commands.options import show
 from balise_collector.directory import Directory, sqlite_url
 from balise_collector.journal import Journal
+from balise_collector.store import Damage, Tags
+from balise_collector.store.chunks import log_damage
 
 
 def test_each_group_of_commands_is_on_the_command_line() -> None:
@@ -87,6 +90,19 @@ def test_what_cannot_be_written_or_looked_for_is_no_traceback(tmp_path: Path, co
     (tmp_path / "file").touch()
     found = CliRunner().invoke(app, command.replace("FILE", str(tmp_path / "file")).split())
     assert (found.exit_code, type(found.exception)) == (2, SystemExit), found.output
+
+
+def test_a_home_that_nobody_knows_is_not_said_to_be_erased(data: Path) -> None:
+    found = CliRunner().invoke(app, ["homes", "erase", HOME, "--data", str(data)])
+    assert (found.exit_code, found.stderr) == (1, f"balise: {HOME}: no such home, and nothing of it was here\n")
+
+
+def test_damage_of_the_store_is_a_line_of_words(caplog: pytest.LogCaptureFixture) -> None:
+    tags = Tags(HOME, "b1", "p1", "probe00000000001", "reach", "op")
+    log_damage(Damage(file="2026-11-24.db", what="chunk", hour_ms=3_600_000, tags=tags))
+    (record,) = caplog.records
+    said = "file=2026-11-24.db what=chunk hour_ms=3600000 home=home000000000001 measurement=reach"
+    assert EventFormatter().format(record) == f"error store_damage {said}"
 
 
 def test_a_table_shows_a_zero_and_leaves_out_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:

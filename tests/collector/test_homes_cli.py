@@ -120,6 +120,7 @@ def test_homes_are_imported_listed_and_exported_as_they_came(run: Run, file: Pat
 
 
 def test_a_file_with_faults_imports_nothing_and_each_is_said(run: Run, fail: Fail, file: Path) -> None:
+    run("homes", "new")
     file.write_text(FILE.replace("B13", "13 rue X").replace("1000000000,", "1 Gbit/s,"))
     assert [line.split(";")[0] for line in fail("homes", "import", file).splitlines()] == [
         f"balise: {file}: line 2: down_bps: '1 Gbit/s'",

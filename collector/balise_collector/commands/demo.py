@@ -21,10 +21,11 @@ from rich.console import Console
 from rich.live import Live
 
 from balise_collector.commands import demo_options as asked
-from balise_collector.commands.options import stop
+from balise_collector.commands.options import InfluxToken, stop
 from balise_collector.demo import forwarding, picture
 from balise_collector.demo.programs import FAULTS, DemoError, Programs
 from balise_collector.demo.tally import Tally, tally
+from balise_collector.demo.town import LEAST_HOMES, MOST_HOMES
 from balise_collector.store import Point
 from balise_collector.store.chunks import open_reader
 
@@ -41,7 +42,7 @@ def demo(
     as_json: asked.AsJson = False,
     folder: asked.Folder = None,
     influx: asked.Influx = "",
-    token: asked.Token = "",
+    token: InfluxToken = "",
     database: asked.Database = "balise",
     org: asked.Org = "",
     town: asked.Town = 0,
@@ -49,6 +50,7 @@ def demo(
     fault: asked.Wrong = None,
 ) -> None:
     """Show the whole path on this machine: a broker, a target, the collector, and one real agent that measures them."""
+    _check_town(town, faults)
     asked_to_end, wrong = threading.Event(), _wrong(fault or [])
     missing = None
     try:
@@ -73,6 +75,14 @@ def demo(
     raise typer.Exit(0 if found.lost == found.duplicated == 0 and (not influx or missing == 0) else 1)
 
 
+def _check_town(homes: int, faults: Path | None) -> None:
+    if faults is not None and not homes:
+        stop("--faults: needs --town, which it happens in")
+    if faults is None and 0 < homes < LEAST_HOMES:
+        own = f"{LEAST_HOMES}-{MOST_HOMES} with the demo's own faults; fewer with --faults FILE (docs/town.md)"
+        stop(f"--town: {homes}; allowed: {own}")
+
+
 def _wrong(faults: list[str]) -> dict[str, tuple[str, ...]]:
     """Service to its faults, without their prefix."""
     found: dict[str, tuple[str, ...]] = {}
@@ -80,11 +90,11 @@ def _wrong(faults: list[str]) -> dict[str, tuple[str, ...]]:
         service, _, told = text.partition(":")
         if service not in FAULTS:
             known = ", ".join(FAULTS)
-            raise typer.BadParameter(f"--fault: {text} is of no service that the demo has; known are {known}")
+            stop(f"--fault: {text!r} is of no service that the demo has; allowed: {known}")
         try:
             FAULTS[service]([told])
         except ValueError as exc:
-            raise typer.BadParameter(f"--fault: {service}:{exc}") from exc
+            stop(f"--fault: {service}:{exc}")
         found[service] = (*found.get(service, ()), told)
     return found
 

@@ -18,7 +18,16 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from balise_collector.commands.options import DEFAULT_DATA, Data, DirectoryUrl, files, now_ms, stop, when
+from balise_collector.commands.options import (
+    DEFAULT_DATA,
+    Data,
+    DirectoryUrl,
+    InfluxToken,
+    files,
+    now_ms,
+    stop,
+    when,
+)
 from balise_collector.commands.options import directory as opened_directory
 from balise_collector.store import Unavailable
 from balise_collector.store.influx import server as influx
@@ -38,7 +47,12 @@ _SHOWN = 60  # characters of where a query stands
 Lang = Annotated[str, typer.Option(help="fr or en.")]
 Url = Annotated[str, typer.Option("--url", help="Grafana's address: https://grafana.example.net")]
 Token = Annotated[
-    str, typer.Option(envvar="GRAFANA_TOKEN", help="Of a service account with the role Editor.", show_default=False)
+    str,
+    typer.Option(
+        envvar="GRAFANA_TOKEN",
+        help="Of a service account with the role Editor; in the variable: arguments are seen by all on this machine.",
+        show_default=False,
+    ),
 ]
 Dry = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")]
 
@@ -69,7 +83,7 @@ def build(
 @app.command()
 def check(
     influx_url: Annotated[str, typer.Option(help="http://HOST:8086. Default: what `balise influx init` left.")] = "",
-    token: Annotated[str, typer.Option(envvar="INFLUX_TOKEN", help="A token, or user:password on 1.x.")] = "",
+    token: InfluxToken = "",
     database: Annotated[str, typer.Option(help="Database, or first bucket on 2.x.")] = "",
     span: Annotated[str, typer.Option(help="How far back panels look: 24h, 30d.")] = "24h",
     until: Annotated[str, typer.Option(help="Where they look back from. Default: now.")] = "",
@@ -93,7 +107,7 @@ def check(
         try:
             chosen = checking.one_home(asking, over)
         except Unavailable as exc:
-            stop(exc)
+            stop(f"InfluxDB: {exc}")
         each = checking.ask_all(asking, asked, over, chosen)
         found = list(track(each, total=len(asked), transient=True, console=Console(stderr=True), description="asking"))
     _show(found, as_json=as_json)
@@ -119,7 +133,7 @@ def push(
         typer.echo(f"Grafana {check_version(grafana)}")
         _tell(push_boards(grafana, BOARDS, _lang(lang), folder=folder, dry=dry), dry=dry)
     except GrafanaError as exc:
-        stop(exc)
+        stop(f"{_host(url)}: {exc}")
 
 
 @app.command()
@@ -145,7 +159,7 @@ def annotate(
         check_version(grafana)
         _tell(annotate_marks(grafana, found, dry=dry), dry=dry)
     except GrafanaError as exc:
-        stop(exc)
+        stop(f"{_host(url)}: {exc}")
 
 
 def _lang(lang: str) -> Language:
@@ -155,6 +169,11 @@ def _lang(lang: str) -> Language:
     if found is None:
         stop(f"--lang: {lang!r}; allowed: {', '.join(LANGUAGES)}")
     return found
+
+
+def _host(url: str) -> str:
+    """Without a user's password."""
+    return url.rpartition("@")[2]
 
 
 def _influx(url: str, token: str, database: str, data: Path) -> Server:

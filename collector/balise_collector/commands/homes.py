@@ -23,7 +23,7 @@ from balise_collector.commands.options import (
     stop,
     when,
 )
-from balise_collector.directory import Home, Purpose, dates
+from balise_collector.directory import Home, Inventory, Purpose, dates
 from balise_collector.directory.resolver import agrees, line_at
 
 ALL_MS = 2**43  # beyond any date that a record may carry
@@ -41,13 +41,10 @@ def import_(
     url: DirectoryUrl = "",
 ) -> None:
     """Bring homes in, all or nothing. A second time changes nothing; what the file leaves out stays."""
+    text = _read(file)
+    _inventory(file, text)  # what is refused for itself leaves no directory behind
     with directory(data, url, makes=True) as opened:
-        found = homes_csv.parse(_read(file), opened.taken_ids())
-        if isinstance(found, tuple):
-            for fault in found[:-1]:
-                typer.echo(f"balise: {file}: {fault}", err=True)
-            stop(f"{file}: {found[-1]}")
-        done = opened.import_homes(found)
+        done = opened.import_homes(_inventory(file, text, opened.taken_ids()))
     typer.echo(f"{done.added} homes added, {done.changed} changed, {done.unchanged} unchanged")
     if done.kept_withdrawals:
         typer.echo(f"{done.kept_withdrawals} consents stay withdrawn, which the file does not say, or says later")
@@ -149,6 +146,7 @@ def erase(
             for one in opened.assignments()
             if one.home == home
         ]
+        is_known = home in opened.export_homes().homes
     try:
         with files(data):
             taken = erasing.erase_here(data, home, span, now_ms(), stood)
@@ -158,6 +156,9 @@ def erase(
         stop(exc)
     if there is not None:
         typer.echo(f"{there} points of InfluxDB erased")
+    if not is_known and not (taken.rows or taken.points or there):
+        typer.echo(f"balise: {home}: no such home, and nothing of it was here", err=True)
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -186,6 +187,13 @@ def list_(as_json: AsJson = False, data: Data = DEFAULT_DATA, url: DirectoryUrl 
                 at[probe.assigned.home].append(probe.id)
     columns = ("home", "building", "pon", "offer", "probes", "mesure", "aide", "evaluation")
     show([_row(home, at[home.id], now) for home in homes], columns, as_json=as_json)
+
+
+def _inventory(file: Path, text: str, taken: frozenset[str] = frozenset()) -> Inventory:
+    found = homes_csv.parse(text, taken)
+    if isinstance(found, tuple):
+        stop("\n".join(f"{file}: {fault}" for fault in found))
+    return found
 
 
 def _row(home: Home, probes: list[str], now: int) -> dict[str, Cell]:

@@ -190,5 +190,7 @@ def _faults(data: Path) -> Iterator[None]:
     try:
         with files(data):
             yield
-    except (ServerError, Unavailable) as exc:
+    except Unavailable as exc:
+        stop(f"InfluxDB: {exc}")
+    except ServerError as exc:
         stop(exc)

@@ -34,13 +34,24 @@ DirectoryUrl = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
+InfluxToken = Annotated[
+    str,
+    typer.Option(
+        "--token",
+        envvar="INFLUX_TOKEN",
+        help="A token, or user:password on 1.x; in the variable: arguments are seen by all who use this machine.",
+        show_default=False,
+    ),
+]
 When = Annotated[str, typer.Option(help=f"{dates.ALLOWED[0].upper()}{dates.ALLOWED[1:]}. Default: now.")]
 
 Cell = str | int | None
 
 
 def stop(message: object) -> NoReturn:
-    typer.echo(f"balise: {message}", err=True)
+    """A line for each fault."""
+    for line in str(message).splitlines():
+        typer.echo(f"balise: {line}", err=True)
     raise typer.Exit(2)
 
 

@@ -49,11 +49,14 @@ def add(
     if assign and count > 1:
         stop("--assign: one probe, not --count")
     start = when("--from", from_)
-    with directory(data, url, makes=True) as opened:
+    try:
         files = broker.load(data / "broker")
-        address = host or _address(files)
-        if ca_file and files.certfile is None:
-            stop("--ca-file: the broker speaks without TLS")
+    except broker.BrokerError as exc:
+        stop(exc)
+    address = host or _address(files)
+    if ca_file and files.certfile is None:
+        stop("--ca-file: the broker speaks without TLS")
+    with directory(data, url, makes=True) as opened:
         passwords = {probe: broker.new_password() for probe in opened.draw_ids(count)}
         texts = {probe: snippet(files, probe, password, address, ca_file) for probe, password in passwords.items()}
         _register(opened, files, passwords, assign, start)

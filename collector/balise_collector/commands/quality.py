@@ -103,8 +103,12 @@ Row = Mapping[str, Any]
 def quality(
     data: Data = DEFAULT_DATA,
     directory_url: DirectoryUrl = "",
-    home: Annotated[str, typer.Option(help="One home; default: the pilot, all together.", show_default=False)] = "",
-    month: Annotated[str, typer.Option(help="YYYY-MM in France; default: this month so far.", show_default=False)] = "",
+    home: Annotated[
+        str, typer.Option(help="One home; default: the pilot, all together, in --month.", show_default=False)
+    ] = "",
+    month: Annotated[
+        str, typer.Option(help="YYYY-MM in France; of one home default: this month so far.", show_default=False)
+    ] = "",
     each: Annotated[bool, typer.Option("--each", help="Every home by itself.")] = False,
     channels: Annotated[bool, typer.Option("--channels", help="Television, a line a channel.")] = False,
     as_json: AsJson = False,

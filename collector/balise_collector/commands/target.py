@@ -17,6 +17,7 @@ from typing import Annotated
 import typer
 
 from balise_collector.commands import target_options as asked
+from balise_collector.commands.options import stop
 from balise_collector.target import (
     DNS_PORT,
     SIP_PORT,
@@ -79,9 +80,7 @@ def target(
     try:
         asyncio.run(_until_told_to_stop(serving, ready))
     except OSError as exc:
-        ports = f"TCP {port} and UDP {udp_port}" + ("" if zone is None else f" and {dns_port}")
-        ports += f", SIP {sip_port} and voice {voice_port}" if telephone else ""
-        raise typer.BadParameter(f"cannot listen on {listen}, {ports}: {exc.strerror}") from exc
+        stop(f"cannot listen on {exc.filename or listen}: {exc.strerror or exc}")
 
 
 @app.command()
@@ -96,14 +95,14 @@ def token(
         grant = Grant(segment=segment, shape=shape, expires_s=int(time.time() + hours * 3_600))
         print(make_token(_key(key), grant))
     except ValueError as exc:
-        raise typer.BadParameter(str(exc)) from exc
+        stop(exc)
 
 
 async def _until_told_to_stop(serving: Callable[..., Awaitable[None]], ready: Callable[[Ports], None]) -> None:
-    stop = asyncio.Event()
+    told = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await serving(stop, ready)
+        asyncio.get_running_loop().add_signal_handler(number, told.set)
+    await serving(told, ready)
 
 
 def _telephony(token_key: Path | None, sip_port: int, voice_port: int) -> Telephony:
@@ -124,12 +123,12 @@ def _sentence(ports: Ports, listen: str, scheme: str) -> str:
 def _zone(name: str | None, addresses: list[str] | None, ttl_s: int) -> Zone | None:
     if name is None:
         if addresses:
-            raise typer.BadParameter("--dns-address is of no use without --dns-zone")
+            stop("--dns-address is of no use without --dns-zone")
         return None
     try:
         return make_zone(name, addresses or ADDRESSES, ttl_s)
     except ValueError as exc:
-        raise typer.BadParameter(str(exc)) from exc
+        stop(f"--dns-zone, --dns-address: {exc}")
 
 
 def _throughput(
@@ -137,17 +136,15 @@ def _throughput(
 ) -> Throughput | None:
     """None: it was not asked for."""
     if role not in ROLES:
-        raise typer.BadParameter(f"--role: {role} is not {' or '.join(ROLES)}")
+        stop(f"--role: {role!r}; allowed: {', '.join(ROLES)}")
     if not is_open and token_key is None:
         return None
     if is_open and token_key is not None:
-        raise typer.BadParameter("--open is without tokens, --token-key with: one of them")
+        stop("--open is without tokens, --token-key with: one of them")
     if tls is not None:
-        raise typer.BadParameter("throughput is over plain HTTP: start a second target, without --tls-cert")
+        stop("throughput is over plain HTTP: start a second target, without --tls-cert")
     if is_open and not _is_loopback(listen):
-        raise typer.BadParameter(
-            f"--open lets anybody fill the line: it listens on a loopback address, not on {listen}"
-        )
+        stop(f"--open lets anybody fill the line: it listens on a loopback address, not on {listen}")
     leases = Leases(nic_bps=nic_bps if nic_bps is not None or is_open else interface_bps())
     return Throughput(key=None if token_key is None else _key(token_key), role=role, leases=leases)
 
@@ -163,19 +160,19 @@ def _key(path: Path) -> bytes:
     try:
         return read_key(path.read_text("ascii"))
     except OSError as exc:
-        raise typer.BadParameter(f"{path}: {exc.strerror}") from exc
+        stop(f"{path}: {exc.strerror}")
     except ValueError as exc:  # UnicodeDecodeError too
-        raise typer.BadParameter(f"{path}: {exc}") from exc
+        stop(f"{path}: {exc}")
 
 
 def _tls(cert: Path | None, key: Path | None) -> ssl.SSLContext | None:
     if cert is None:
         if key is not None:
-            raise typer.BadParameter("--tls-key is of no use without --tls-cert")
+            stop("--tls-key is of no use without --tls-cert")
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
         context.load_cert_chain(cert, key)
     except OSError as exc:  # ssl.SSLError too: a file that is no PEM, or a key of another certificate
-        raise typer.BadParameter(f"cannot use {cert} with {key or cert}: {exc}") from exc
+        stop(f"--tls-cert, --tls-key: cannot use {cert} with {key or cert}: {exc.strerror or exc}")
     return context

@@ -20,7 +20,7 @@ def prepare(folder: Path, url: str, *, token: str, database: str, org: str) -> t
         there = Server(url=server.check_url(url), database=database, org=org, credential=token)
         setup.prepare(there)
     except (ServerError, Unavailable) as exc:
-        raise DemoError(str(exc)) from exc
+        raise DemoError(f"InfluxDB: {exc}") from exc
     options = ["--influx", there.url, "--database", database, *(["--org", org] if org else [])]
     if token:
         file = folder / "influx.token"

@@ -17,6 +17,8 @@ from balise_collector.trial import live
 from balise_collector.trial.inventory import inventory
 
 SEED = "demo"
+LEAST_HOMES, MOST_HOMES = 42, 2_000
+"""The least that has every place of `town/scripts/demo.toml`: 40 homes with a probe."""
 
 
 def prepare(folder: Path, data: Path, where: BrokerFiles, homes: int, faults: Path | None, now_ms: int) -> Path:

@@ -52,7 +52,12 @@ log = logging.getLogger(__name__)
 
 def log_damage(damage: Damage) -> None:
     """What is done with damage where nobody said otherwise."""
-    log.error("store_damage", extra={"damage": damage})
+    found: dict[str, object] = {"file": damage.file, "what": damage.what}
+    if damage.hour_ms is not None:
+        found["hour_ms"] = damage.hour_ms
+    if damage.tags is not None:
+        found |= {"home": damage.tags.home, "measurement": damage.tags.measurement}
+    log.error("store_damage", extra=found)
 
 
 def open_reader(folder: Path, on_damage: OnDamage = log_damage) -> ChunkReader:

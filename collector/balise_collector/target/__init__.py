@@ -14,6 +14,7 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 
 from balise_agent.net import stamp
 from balise_collector.target.bursts import Bursts
@@ -163,21 +164,30 @@ def _port(sock: socket.socket) -> int:
 
 
 def _bound(listen: str, port: int, kind: socket.SocketKind) -> socket.socket:
-    family, _, _, _, address = socket.getaddrinfo(listen, port, type=kind, flags=socket.AI_PASSIVE)[0]
-    sock = socket.socket(family, kind)
+    """OSError: with the port in place of a file's name; one of many is taken, and it says which."""
     try:
-        sock.setblocking(False)
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        if kind == socket.SOCK_STREAM:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        else:
-            ask_for_ancillary(sock)
-        sock.bind(address)
-    except BaseException:
-        sock.close()
-        raise
+        family, _, _, _, address = socket.getaddrinfo(listen, port, type=kind, flags=socket.AI_PASSIVE)[0]
+        sock = socket.socket(family, kind)
+        try:
+            _bind(sock, address)
+        except BaseException:
+            sock.close()
+            raise
+    except OSError as exc:
+        protocol = "TCP" if kind == socket.SOCK_STREAM else "UDP"
+        raise OSError(exc.errno, exc.strerror, f"{protocol} port {port} of {listen}") from exc
     return sock
+
+
+def _bind(sock: socket.socket, address: tuple[Any, ...]) -> None:
+    sock.setblocking(False)
+    if sock.family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    if sock.type == socket.SOCK_STREAM:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    else:
+        ask_for_ancillary(sock)
+    sock.bind(address)
 
 
 async def _first_of(stopped: Awaitable[object], serving: list[asyncio.Task[None]]) -> None:

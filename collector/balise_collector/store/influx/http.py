@@ -97,8 +97,16 @@ class Http:
 
     def _lost(self, exc: Exception) -> Unavailable:
         self.close()
-        why = "no answer in time" if isinstance(exc, TimeoutError) else str(exc) or type(exc).__name__
-        return Unavailable(f"{self.where}: {why}")
+        return Unavailable(f"{self.where}: {_why(exc)}")
+
+
+def _why(exc: Exception) -> str:
+    """In words, without the system's number."""
+    if isinstance(exc, TimeoutError):
+        return "no answer in time"
+    if isinstance(exc, ssl.SSLCertVerificationError):
+        return f"its certificate is not valid: {exc.verify_message}"
+    return getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
 
 
 def words(body: bytes | str) -> str:
