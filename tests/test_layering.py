@@ -21,7 +21,7 @@ SOURCES = {"agent": ROOT / "agent/balise_agent", "collector": ROOT / "collector/
 TABLE = """
 room | may import of Balise | of other packages
 agent.contract agent.catalogue agent.codec agent.logs agent.durable_file agent.sqlite_file |  |
-agent.settings agent.single |  |
+agent.settings agent.single agent.usage |  |
 agent.net | contract | numpy speedtest
 agent.channels | contract agent.settings |
 agent.probes | contract agent.clock agent.net agent.settings agent.ladder agent.outage agent.channels | psutil

@@ -15,6 +15,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from balise_agent.usage import OneLine
+
 if TYPE_CHECKING:
     from balise_agent.clock import Clock
     from balise_agent.config import AgentConfig
@@ -31,7 +33,11 @@ _LABEL = "once"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    args = _parser().parse_args(argv)
+    parser = _parser()
+    args = parser.parse_args(argv)
+    if "command" not in args:  # nothing was asked
+        parser.print_help()
+        return USAGE
     try:
         return int(args.command(args))
     except KeyboardInterrupt:
@@ -50,9 +56,9 @@ def language(environ: Mapping[str, str]) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="balise-agent", description="Measures the line of one home.")
+    parser = OneLine(prog="balise-agent", description="Measures the line of one home.")
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(metavar="COMMAND")
 
     run = commands.add_parser("run", help="measure and report until stopped")
     run.add_argument("--config", type=Path, default=CONFIG, metavar="FILE", help=f"TOML; default {CONFIG}")

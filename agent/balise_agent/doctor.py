@@ -75,7 +75,7 @@ def check_config(path: Path) -> tuple[AgentConfig | None, Finding]:
     try:
         config = load(path)
     except ConfigError as exc:
-        return None, _fault("config", "config_fault", faults="; ".join(exc.faults), path=str(path))
+        return None, _fault("config", "config_fault", faults="\n".join(exc.faults), path=str(path))
     if config.broker.password is not None and stat.S_IMODE(path.stat().st_mode) & 0o077:
         return config, Finding(check="config", level="warning", code="config_open", details={"path": str(path)})
     return config, _ok("config", "config_ok")
@@ -239,11 +239,13 @@ def has_fault(findings: list[Finding]) -> bool:
 
 
 def as_text(findings: list[Finding], lang: Lang) -> str:
-    """For reading: a line a check, and under it what to do."""
+    """For reading: a line a check, under it a line for each fault of a file, and what to do."""
     lines = []
     for found in findings:
         says, todo = found.text(lang)
-        lines.append(f"{LEVELS[found.level][lang]:<10} {CHECKS[found.check][lang]:<14} {says}")
+        first, *more = says.splitlines()
+        lines.append(f"{LEVELS[found.level][lang]:<10} {CHECKS[found.check][lang]:<14} {first}")
+        lines += [f"{'':<25} {line}" for line in more]
         if todo:
             lines.append(f"{'':<25} -> {todo}")
     return "\n".join(lines)

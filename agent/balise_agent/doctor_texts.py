@@ -16,8 +16,8 @@ TEXTS: dict[str, dict[Lang, Text]] = {
         "fr": ("La configuration est valide.", ""),
     },
     "config_fault": {
-        "en": ("The configuration cannot be used: {faults}", "Correct these lines of {path}."),
-        "fr": ("La configuration est inutilisable : {faults}", "Corriger ces lignes de {path}."),
+        "en": ("The configuration cannot be used:\n{faults}", "Correct these lines of {path}."),
+        "fr": ("La configuration est inutilisable :\n{faults}", "Corriger ces lignes de {path}."),
     },
     "config_open": {
         "en": ("The configuration holds a password and others may read it.", "chmod 600 {path}"),

@@ -166,9 +166,28 @@ def test_a_configuration_without_targets_is_told(tmp_path: Path, capsys: pytest.
     assert capsys.readouterr().err == "balise-agent: dns: the configuration names nothing to measure\n"
 
 
-@pytest.mark.parametrize("argv", [[], ["measure"], ["once"], ["once", "host", "--colour"], ["check", "--lang", "de"]])
-def test_a_wrong_usage_ends_with_2(argv: list[str]) -> None:
-    assert status(*argv) == 2
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ("measure", "COMMAND: 'measure'; allowed: run, once, channels, check"),
+        ("once", "PROBE: missing"),
+        ("once host --colour", "--colour: no such option"),
+        ("once host twice", "twice: nothing more is asked for here"),
+        ("once reach --port abc", "--port: 'abc'; allowed: a whole number"),
+        ("once reach --seconds long", "--seconds: 'long'; allowed: a number"),
+        ("once reach --port", "--port: its value is missing"),
+        ("check --lang de", "--lang: 'de'; allowed: en, fr"),
+        ("check --json=yes", "argument --json: ignored explicit argument 'yes'"),
+    ],
+)
+def test_a_wrong_usage_ends_with_2_and_one_line(line: str, complaint: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert status(*line.split()) == 2
+    assert capsys.readouterr().err == f"balise-agent: {complaint}\n"
+
+
+def test_who_asks_for_nothing_is_shown_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert status() == 2
+    assert "say in plain words what works" in capsys.readouterr().out
 
 
 # run, check, version

@@ -449,9 +449,13 @@ def test_a_bad_configuration_is_told_with_all_its_faults_and_the_machine_is_look
     (tmp_path / "agent.toml").write_text("[reach]\ninterval_s = 0\n")
     findings = doctor.examine(tmp_path / "agent.toml", lambda _: FixedClock())
     assert [found.check for found in findings] == ["config", "clock", "ping", "buffers"]
-    assert findings[0].details["faults"] == (
-        "broker.host: missing; probe.id: missing; reach.interval_s: 0 is not within 1-3600 s"
-    )
+    assert doctor.as_text(findings, "en").splitlines()[:5] == [
+        "FAULT      configuration  The configuration cannot be used:",
+        "                          broker.host: missing",
+        "                          probe.id: missing",
+        "                          reach.interval_s: 0 is not within 1-3600 s",
+        f"                          -> Correct these lines of {tmp_path}/agent.toml.",
+    ]
 
 
 def test_a_password_in_a_file_that_others_may_read_is_a_warning(tmp_path: Path) -> None:
