@@ -1,7 +1,7 @@
 """How are decoders fed bytes that their coverage chooses? libFuzzer by way of atheris, for `make fuzz`.
 
 It begins at inputs that are valid. The first exception ends it and names the file that holds the bytes; so does an
-input of 10 s, or 512 MB.
+input of 10 s, or 512 MB. Called with such files it takes those and nothing else.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ _TELL_EACH = 100_000
 
 
 def fuzz(decoders: Decoders) -> None:
-    """`python -m … [-runs=N] [FOLDER]`: FOLDER keeps what was found for the next run. Never returns."""
+    """`python -m … [-runs=N] [FOLDER | FILE...]`: FOLDER keeps what was found for the next run. Never returns."""
+    if any(Path(one).is_file() for one in sys.argv[1:]):  # libFuzzer takes files or folders, never both
+        atheris.Setup([sys.argv[0], *_LIMITS, *sys.argv[1:]], _chooser(decoders))
+        atheris.Fuzz()
     with tempfile.TemporaryDirectory() as folder:
         for kind, (name, (_, seeds)) in enumerate(decoders.items()):
             for number, seed in enumerate(seeds):
