@@ -76,6 +76,7 @@ collector.migrations |  | *
 collector.directory | contract collector.placement collector.migrations | *
 collector.homes_csv | contract collector.directory | *
 collector.fleet | contract collector.directory collector.target.tokens | *
+collector.fleet.following | contract collector.journal collector.wire | *
 collector.judge | contract collector.store | *
 collector.judging | contract collector.judge collector.store collector.journal collector.journal_rows \
 collector.consumers collector.erased collector.erasures collector.wire collector.directory | *

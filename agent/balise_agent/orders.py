@@ -74,7 +74,7 @@ class Orders:
         )
         match decision:
             case commands.Refused():
-                self._writer.put(commands.refusal(command, decision, self._clock.bt_ms()))
+                self._writer.put(commands.refusal(command, decision, self._clock.bt_ms()), urgent=True)
             case commands.Accepted():
                 self._done_ids = commands.remember(self._done_ids, command)
                 task = asyncio.create_task(self._obey(command), name=f"command {command.kind}")
@@ -111,7 +111,7 @@ class Orders:
         self._tell(command, state, detail)
 
     def _tell(self, command: Command, state: commands.Progress, detail: str = "") -> None:
-        self._writer.put(commands.progress(command, state, self._clock.bt_ms(), detail))
+        self._writer.put(commands.progress(command, state, self._clock.bt_ms(), detail), urgent=True)
 
     async def _do(self, command: Command) -> str:
         args: Any = command.args

@@ -57,6 +57,7 @@ class Writer:
         self._refused = False  # by the disk, at the last commit
         self._stored = outbox.rows_waiting()
         self._sealed_s = -1e9
+        self._urgent = False  # something that is held is waited for
         self._came = asyncio.Event()
         self._closing = asyncio.Event()
         self._alone = asyncio.Lock()
@@ -66,8 +67,8 @@ class Writer:
         """Records held and records and messages on disk that the collector is not known to have."""
         return len(self._held) + max(0, self._stored - len(self._acked))
 
-    def put(self, record: Record) -> None:
-        """Takes one record to the disk."""
+    def put(self, record: Record, *, urgent: bool = False) -> None:
+        """Takes one record to the disk; ``urgent``: somebody waits for it, so it is sealed at once."""
         refusal = codec.check_record(record)
         if refusal is not None:
             log.error("record_refused", extra={"measurement": record.measurement, "why": str(refusal)})
@@ -76,6 +77,7 @@ class Writer:
         if len(self._held) > MAX_HELD:
             del self._held[0]
             self._dropped += 1
+        self._urgent = self._urgent or urgent
         self._came.set()
 
     def acked(self, ids: Sequence[int]) -> None:
@@ -118,7 +120,7 @@ class Writer:
             await until(self._closing, self._retry_s)
 
     def _is_sealing_due(self) -> bool:
-        return time.monotonic() - self._sealed_s >= EARLY * self._batch_s()
+        return self._urgent or time.monotonic() - self._sealed_s >= EARLY * self._batch_s()
 
     def _seconds_to_sealing(self) -> float:
         return max(0.0, self._sealed_s + self._batch_s() - time.monotonic())
@@ -128,11 +130,11 @@ class Writer:
             self._came.clear()
             held, acked, dropped = self._held, tuple(self._acked), self._dropped
             records = [*held, *self._gap(dropped)]
-            self._held = []
+            self._held, urgent, self._urgent = [], self._urgent, self._urgent and not seal
             try:
                 self._stored = await self._on_disk(partial(self._write, records, seal, acked))
             except sqlite3.DatabaseError as exc:
-                self._held = held + self._held
+                self._held, self._urgent = held + self._held, urgent or self._urgent
                 if not isinstance(exc, sqlite3.OperationalError):
                     raise  # damaged: the next start sets the file aside
                 log.error("disk_refuses", extra={"why": str(exc), "held": len(held)})

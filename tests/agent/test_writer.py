@@ -113,6 +113,21 @@ def test_a_record_is_committed_before_the_next_sealing(tmp_path: Path) -> None:
     asyncio.run(work())
 
 
+def test_what_somebody_waits_for_is_sealed_at_once_with_what_is_pending(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with running(Bench(tmp_path)) as bench:
+            await soon(lambda: bench.sealings == 1)
+            bench.writer.put(host(1))
+            await soon(lambda: bench.pending() == [1])
+            bench.writer.put(host(2), urgent=True)
+            await soon(lambda: numbers(bench.records()) == [1, 2])
+            bench.writer.put(host(3))
+            await soon(lambda: bench.pending() == [1])
+            assert bench.sealings == 2
+
+    asyncio.run(work())
+
+
 def test_what_is_pending_is_sealed_when_its_time_comes_and_at_the_end(tmp_path: Path) -> None:
     async def work() -> None:
         bench = Bench(tmp_path, batch_s=0.05)

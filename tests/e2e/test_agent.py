@@ -90,8 +90,14 @@ class World:
 
     def balise(self, *words: str) -> str:
         """What an operator types."""
+        done = self.typed(*words)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def typed(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """The same, however it ends."""
         command = [sys.executable, "-m", "balise_collector.entry", *words, "--data", str(self.programs.data)]
-        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout.strip()
+        return subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
 
     def command(self, agent: AgentFiles, kind: CommandKind, **args: Any) -> str:
         """As `balise command` does, without starting Python for it."""
@@ -161,7 +167,9 @@ def on_trial(agent: AgentFiles) -> bool:
 
 def test_a_command_s_progress_is_in_the_store_and_the_same_id_again_does_nothing(world: World) -> None:
     agent = world.agent()
-    done = world.balise("command", agent.probe, "test", "--args", '{"probe": "host"}')
+    told = world.typed("command", agent.probe, "test", "--args", '{"probe": "host"}', "--wait", "60")
+    assert (told.returncode, told.stderr.splitlines()) == (0, ["accepted", "done: 1 records"])
+    done = told.stdout.strip()
     until(lambda: world.states(agent, done) == ["accepted", "done"], "the test")
     assert world.details(agent, done) == ["1 records"]
 
@@ -178,9 +186,10 @@ def test_a_command_s_progress_is_in_the_store_and_the_same_id_again_does_nothing
     world.programs.start_agent(agent)
     until(lambda: len(world.events(agent, "started")) == 2, "the second start")
     world.ask(agent, twice)
-    nonsense = world.command(agent, "test", probe="nothing")
-    until(lambda: world.states(agent, nonsense) == ["refused"], "the refusal, which came after it")
-    assert world.details(agent, nonsense) == ["unknown_probe"]
+    nonsense = world.typed("command", agent.probe, "test", "--args", '{"probe": "nothing"}', "--wait", "60")
+    assert (nonsense.returncode, nonsense.stderr.strip()) == (1, "refused: unknown_probe")
+    id_ = nonsense.stdout.strip()
+    until(lambda: world.states(agent, id_) == ["refused"], "the refusal, which came after it")
     assert world.states(agent, "twice") == ["accepted", "done"]
 
 
@@ -279,8 +288,7 @@ def test_a_test_that_the_gate_refuses_is_told_to_who_asked_and_stored_nowhere(wo
     assert grant is not None
     assert (grant.segment, grant.shape) == (told.segment, "light")
     words = ["command", agent.probe, "test", "--args", '{"probe": "throughput"}', "--wait", "60"]
-    command = [sys.executable, "-m", "balise_collector.entry", *words, "--data", str(world.programs.data)]
-    asked = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+    asked = world.typed(*words)
     assert (asked.returncode, asked.stderr.strip()) == (3, "refused: gate_unknown")  # nothing says how the line is used
     before = len(world.stored(agent, "host"))
     until(lambda: len(world.stored(agent, "host")) > before + 1, "what was said after it")

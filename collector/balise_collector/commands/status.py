@@ -14,7 +14,8 @@ from rich.table import Table
 
 from balise_agent.contract import COMMAND_KINDS, Command, is_probe_id
 from balise_collector.commands.options import DEFAULT_DATA, AsJson, Data, DirectoryUrl, directory, files, now_ms, stop
-from balise_collector.fleet import Fleet, new_command_id
+from balise_collector.fleet import Fleet, Following, new_command_id
+from balise_collector.journal import Journal
 from balise_collector.status import Status, look
 
 _MINUTE_MS = 60_000
@@ -42,12 +43,13 @@ def command(
     kind: Annotated[str, typer.Argument(metavar="KIND", help=", ".join(COMMAND_KINDS))],
     args: Annotated[str, typer.Option(help=_ARGS)] = "{}",
     minutes: Annotated[int, typer.Option(min=1, max=1440, help="The probe refuses it when it comes later.")] = 10,
-    wait: Annotated[int, typer.Option(min=0, max=300, help="Seconds to wait for a refusal of the moment.")] = 0,
+    wait: Annotated[int, typer.Option(min=0, max=300, help="Seconds to wait until it is over.")] = 0,
     data: Data = DEFAULT_DATA,
 ) -> None:
     """Ask a probe that is online to test, replay, pause or resume; its progress comes back as records.
 
-    That the line is in use at that moment is told to who waits for it, and kept nowhere: then the exit status is 3.
+    With --wait it is told here as it comes; the exit status is 1 where the probe refused it. That the line is in use
+    at that moment is told to who waits for it, and kept nowhere: then it is 3.
     """
     if not is_probe_id(probe):
         stop(f"{probe!r} is no probe's id")
@@ -64,22 +66,31 @@ def command(
     if not data.is_dir():
         stop(f"{data}: no such folder")
     try:
-        with files(data), closing(Fleet(data / "fleet.db")) as fleet:
+        with files(data), closing(Fleet(data / "fleet.db")) as fleet, closing(Journal(data / "journal.db")) as journal:
+            following = Following(journal, probe, asked.id)
             fleet.ask(probe, asked)
-            refused = _refusal(fleet, asked.id, wait)
+            typer.echo(asked.id)
+            status = _until_over(following, fleet, asked.id, wait)
     except ValueError as exc:
         stop(f"--args: {exc}")
-    typer.echo(asked.id)
-    if refused is not None:
-        typer.echo(f"refused: {refused}", err=True)
-        raise typer.Exit(3)
+    raise typer.Exit(status)
 
 
-def _refusal(fleet: Fleet, command_id: str, wait_s: int) -> str | None:
+def _until_over(following: Following, fleet: Fleet, command_id: str, wait_s: int) -> int:
+    """Says how far it is, as long as it is waited for; the exit status."""
     until_s = time.monotonic() + wait_s
-    while (found := fleet.answer_to(command_id)) is None and time.monotonic() < until_s:
+    while time.monotonic() < until_s:
+        for step in following.steps():
+            typer.echo(f"{step.state}: {step.detail}" if step.detail else step.state, err=True)
+            if step.is_end:
+                return 0 if step.state == "done" else 1
+        if (refused := fleet.answer_to(command_id)) is not None:
+            typer.echo(f"refused: {refused}", err=True)
+            return 3
         time.sleep(0.2)
-    return found
+    if wait_s:
+        typer.echo(f"not over after {wait_s} s; what follows comes as records", err=True)
+    return 0
 
 
 def lines(found: Status) -> list[tuple[str, str]]:

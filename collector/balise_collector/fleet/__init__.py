@@ -2,6 +2,7 @@
 
 from balise_collector.fleet.cutoffs import CutOff, CutOffs
 from balise_collector.fleet.desired import FleetError, FleetSettings, load_settings
+from balise_collector.fleet.following import Following
 from balise_collector.fleet.guard import Guard, by_probe
 from balise_collector.fleet.outgoing import Fleet, new_command_id
 
@@ -11,6 +12,7 @@ __all__ = [
     "Fleet",
     "FleetError",
     "FleetSettings",
+    "Following",
     "Guard",
     "by_probe",
     "load_settings",
