@@ -33,7 +33,7 @@ _LABEL = "once"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    parser = _parser()
+    parser = command_line()
     args = parser.parse_args(argv)
     if "command" not in args:  # nothing was asked
         parser.print_help()
@@ -55,7 +55,8 @@ def language(environ: Mapping[str, str]) -> str:
     return "fr" if chosen.startswith("fr") else "en"
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_line() -> argparse.ArgumentParser:
+    """What may be asked; the documentation is held against it."""
     parser = OneLine(prog="balise-agent", description="Measures the line of one home.")
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
     commands = parser.add_subparsers(metavar="COMMAND")

@@ -2,7 +2,7 @@
 
 A damaged file is renamed aside and a new one begun; rows that are whole go over, with their ids' order, and are read
 again by every consumer, to whom the same points are the same points. What is missing is counted, said by `balise
-status`, and can be asked of the probes again (`balise replay`): they keep what was acknowledged for 30 days.
+status`, and can be asked of the probes again (`balise command PROBE replay`): they keep what was acknowledged 30 days.
 """
 
 from __future__ import annotations
