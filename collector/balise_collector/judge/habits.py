@@ -12,12 +12,13 @@ from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from balise_collector.judge.settings import Settings
-from balise_collector.judge.shared import Element
+from balise_collector.judge.shared import Element, tail
 
 PARIS = ZoneInfo("Europe/Paris")
 DAY_MS, HOUR_MS = 86_400_000, 3_600_000
 HALF_HOURS = 48
 LEARNED_DAYS = 28
+MAY_BE = 0.01
 _EVERYBODY: Element = ("operator", "*")
 _OWN_DAYS = 10.0  # home-days of the fleet's rate that a group's own stands beside, so that three nights prove little
 _EVENING = range(42, 48)  # 21 h to midnight, and the hour after it: where habits are not known yet
@@ -75,6 +76,18 @@ class Habits:
         if found is None:
             found = self._cache[key] = self._learned(element, day, half)
         return found
+
+    def may_be_off(self, element: Element, from_ms: int, away: int, homes: int, to_ms: int) -> bool:
+        """Whether it is no great chance that so many of so many homes of it went silent between two dates."""
+        return tail(away, homes, self._within(element, from_ms, to_ms)) > MAY_BE
+
+    def _within(self, element: Element, from_ms: int, to_ms: int) -> float:
+        """Chance of one home; what it is after two days it stays."""
+        stays, step_ms = 1.0, HOUR_MS // 2
+        for at_ms in range(from_ms, min(to_ms, from_ms + 2 * DAY_MS), step_ms):
+            windows = min(step_ms, to_ms - at_ms) / (self._settings.window_s * 1_000)
+            stays *= (1 - self.rate(element, at_ms)) ** windows
+        return 1 - stays
 
     def _learned(self, element: Element, day: int, half: int) -> float:
         settings = self._settings

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -105,21 +105,34 @@ def reused(before: Iterable[Incident], now: Sequence[Incident]) -> list[Incident
     return [i if (old := known.get((i.kind, i.element, i.since_ms, i.channels))) != i else old for i in now]
 
 
-def until(spells: Iterable[tuple[int | None, bool, bool]], share: float) -> int | None:
+MayBeOff = Callable[[int, int, int], bool]
+"""Whether so many, of so many homes, may have been switched off by that date."""
+
+
+def until(spells: Sequence[tuple[int | None, bool, bool]], share: float, may_be_off: MayBeOff) -> int | None:
     """When so many were well again; exact dates before those of sessions, and what others hid only where nothing else
     is known. None: not yet."""
-    every = list(spells)
-    found = [(end, exact) for end, exact, hidden in every if not hidden]
+    found = [(end, exact) for end, exact, hidden in spells if not hidden]
     if not found:
-        return max((end for end, _, _ in every if end is not None), default=None)
+        return max((end for end, _, _ in spells if end is not None), default=None)
     ends = sorted(end for end, _ in found if end is not None)
-    needed = max(1, -(-len(found) * share // 1))
+    needed = _needed(ends, len(found), share, may_be_off)
     if len(ends) < needed:
         return None
     exact = sorted(end for end, is_exact in found if is_exact and end is not None)
     if len(exact) * 2 >= len(ends):
         return exact[len(exact) // 2]
-    return ends[int(needed) - 1]
+    return ends[needed - 1]
+
+
+def _needed(ends: Sequence[int], homes: int, share: float, may_be_off: MayBeOff) -> int:
+    """How many have to be back: a share; or fewer, half at least, where the rest may have switched off meanwhile: of
+    those nobody tells that it is over until the morning."""
+    most = max(1, int(-(-homes * share // 1)))
+    for number in range(max(1, -(-homes // 2)), min(len(ends) + 1, most)):
+        if may_be_off(homes - number, homes, ends[number - 1]):
+            return number
+    return most
 
 
 def works_at(topology: Topology, homes: Sequence[str], ts_ms: int, declared: Iterable[Work] = ()) -> str:

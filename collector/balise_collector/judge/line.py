@@ -12,6 +12,7 @@ from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from balise_collector.judge import cells as c
 from balise_collector.judge.causes import BY_ACCOUNT, Cause, cause_of, home_cause
@@ -219,7 +220,8 @@ class Cuts:
         exact = sorted(i.start_ms for i in items if i.exact)
         starts = exact if len(exact) * 2 >= len(items) else sorted(i.start_ms for i in items)
         since_ms = starts[len(starts) // 2]
-        ended = until(((i.end_ms, i.exact, i.hidden) for i in items), settings.recovering)
+        may_be_off = partial(ground.habits.may_be_off, place.element, since_ms)
+        ended = until([(i.end_ms, i.exact, i.hidden) for i in items], settings.recovering, may_be_off)
         kind: Kind = "platform" if cause.name == "delivery" else "line"
         works = ground.works([i.home for i in items], since_ms)
         known = sorted(i.known_ms for i in items)[: max(2, len(items) // 4)]

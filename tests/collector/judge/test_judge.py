@@ -35,6 +35,19 @@ def quiet(without: list[str], until_ms: int) -> list[Row]:
     return life([h for h in HOMES if h not in without], T0, until_ms) + life(without, T0, CUT) if without else []
 
 
+@pytest.mark.parametrize(("cut_ms", "is_over"), [(T0 + 16 * HOUR, True), (T0 + 6 * HOUR, False)])
+def test_a_cut_is_over_though_some_are_still_away_where_people_switch_off_at_that_hour(
+    cut_ms: int, is_over: bool
+) -> None:
+    back = [r for r in cut(FIRST_PON, cut_ms, cut_ms + HOUR) if r.ts_ms < cut_ms + HOUR or r.home in FIRST_PON[:8]]
+    until_ms = cut_ms + 2 * HOUR
+    lived = [r for h in HOMES for r in life([h], cut_ms - HOUR, until_ms if h not in FIRST_PON else cut_ms)]
+    judge = judged([online(h, T0) for h in HOMES], lived, back, until_ms=until_ms)
+    ended_ms = one(judge).until_ms
+    assert is_over is (ended_ms is not None)
+    assert ended_ms is None or ended_ms < cut_ms + HOUR + MINUTE
+
+
 def test_a_pon_that_falls_silent_is_one_incident_within_ninety_seconds_and_its_cause_is_not_known() -> None:
     silent = [r for r in cut(FIRST_PON, CUT, CUT + HOUR, "access.line") if r.ts_ms < CUT + 2 * MINUTE]
     lost = [r for r in silent if r.measurement == "presence"]
