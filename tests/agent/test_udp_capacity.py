@@ -10,10 +10,11 @@ import pytest
 
 from balise_agent.catalogue import CATALOGUE
 from balise_agent.cli import main
-from balise_agent.contract import failed
+from balise_agent.contract import OK, Record, failed
 from balise_agent.probes.udp_capacity import UdpCapacitySettings, run
 from tests.agent.targets import target
 from tests.agent.test_throughput import context, towards
+from tests.waiting import until
 
 KNOWN = {field.name for field in CATALOGUE["udp_capacity"].fields}
 
@@ -26,8 +27,14 @@ def port() -> Iterator[int]:
 
 def test_it_says_what_was_sent_and_what_was_lost(port: int) -> None:
     settings = UdpCapacitySettings(targets=(towards(port),), contract_down_bps=2e6)
-    (record,) = asyncio.run(run(settings, context()))
-    assert (record.measurement, record.target, record.outcome.kind) == ("udp_capacity", "op.v4", "ok")
+
+    def burst() -> Record | None:
+        """None where a machine was too busy to end one in its time."""
+        (record,) = asyncio.run(run(settings, context()))
+        return record if record.outcome == OK else None
+
+    record = until(burst, "a burst")
+    assert (record.measurement, record.target) == ("udp_capacity", "op.v4")
     assert set(record.fields) <= KNOWN
     assert {"driven_bps", "probed_bps", "loss_ratio", "packets", "limited_by", "validity"} <= set(record.fields)
 
