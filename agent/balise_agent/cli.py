@@ -78,11 +78,13 @@ def command_line() -> argparse.ArgumentParser:
     once.add_argument("--host", metavar="HOST", help="reach, dns, voice: the peer")
     once.add_argument("--port", type=int, metavar="N", help="reach (stamp), dns, voice: its port")
     once.add_argument("--method", choices=("icmp", "stamp"), help="reach")
-    window = f"reach: length of the window; voice: of the call; default {_WINDOW_S:g}; tv: of the sample; default 10"
+    window = f"reach: length of the window; voice: of the call; default {_WINDOW_S:g}; tv, hls: of the sample; default 10, 20"
     once.add_argument("--seconds", type=float, metavar="S", help=window)
     once.add_argument("--name", metavar="NAME", help="dns: the name to ask for")
     once.add_argument(
-        "--url", metavar="URL", help="web: the object to fetch; tv: udp://GROUP:PORT, rtp://SOURCE@GROUP:PORT"
+        "--url",
+        metavar="URL",
+        help="web: the object to fetch; tv: udp://GROUP:PORT, rtp://SOURCE@GROUP:PORT; hls: the playlist",
     )
     once.add_argument(
         "--target", metavar="URL", help="throughput, loaded, udp_capacity: a `balise target`; it fills the line"
@@ -172,7 +174,8 @@ def _once(args: argparse.Namespace) -> int:
     clock = SystemClock(trust=config is not None and config.agent.clock == "trust")
     records = asyncio.run(run_once(args.probe, settings, _context(config, clock)))
     if not records:
-        return _complain(f"{args.probe}: the configuration names nothing to measure")
+        why = _NOTHING.get(args.probe) if config is None else None
+        return _complain(f"{args.probe}: {why or 'the configuration names nothing to measure'}")
     for record in records:
         print(_as_json(record, clock) if args.json else _as_line(record))
     fine = all(record.outcome.kind == "ok" and record.measurement != "agent_event" for record in records)
@@ -232,7 +235,12 @@ def _settings_once(args: argparse.Namespace, config: AgentConfig | None) -> tupl
     return build(PROBES[args.probe].settings, {field: [{"label": _LABEL} | table]} | whole, args.probe)
 
 
-_SECONDS = {"voice": "talk_s", "tv": "listen_s"}  # what --seconds sets, else the length of a window
+_NOTHING = {  # why options alone may name nothing
+    "wifi": "no interface of this machine is wireless",
+    "tv": "a playlist over HTTP is measured by `once hls --url URL`",
+    "hls": "a channel over UDP is measured by `once tv --url URL`",
+}
+_SECONDS = {"voice": "talk_s", "tv": "listen_s", "hls": "listen_s"}  # what --seconds sets, else the length of a window
 _OPTIONS = ("host", "port", "method", "seconds", "name", "url", "target", "shape", "only")
 _WHOLE = {"seconds": "interval_s", "shape": "shape", "only": "only", "loaded": "loaded"}  # no setting of one target
 # probe -> the list of its targets, and a target's options with their loopback defaults (None: the settings' own)
@@ -241,6 +249,7 @@ _QUICK: dict[str, tuple[str, dict[str, Any]]] = {
     "dns": ("resolvers", {"host": "127.0.0.1", "port": None, "name": "localhost"}),
     "web": ("objects", {"url": "http://127.0.0.1/"}),
     "tv": ("channels", {"url": "udp://239.255.0.1:5004", "seconds": None}),
+    "hls": ("channels", {"url": "http://127.0.0.1/index.m3u8", "seconds": None}),
     "voice": ("paths", {"host": "127.0.0.1", "port": 5060, "seconds": _WINDOW_S}),
     # `once loaded` is asked for by itself: here is one record, of one target.
     "throughput": (

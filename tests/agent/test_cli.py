@@ -148,6 +148,14 @@ def test_once_has_a_date_only_where_the_clock_is_known(tmp_path: Path, capsys: p
         (["once", "radio"], "radio: no such probe; known are " + ", ".join(PROBES)),
         (["once", "dns", "--url", "http://127.0.0.1/"], "--url: not an option of dns"),
         (["once", "host", "--host", "127.0.0.1"], "--host: not an option of host"),
+        (
+            ["once", "tv", "--url", "http://127.0.0.1/a.m3u8"],
+            "tv: a playlist over HTTP is measured by `once hls --url URL`",
+        ),
+        (
+            ["once", "hls", "--url", "udp://239.255.0.1:5004"],
+            "hls: a channel over UDP is measured by `once tv --url URL`",
+        ),
         (["once", "dns", "--port", "0"], "dns.resolvers[0].port: 0 is not within 1-65535"),
         (["once", "reach", "--seconds", "0"], "reach.interval_s: 0.0 is not within 1-3600 s"),
         (["once", "host", "--config", "/none.toml"], "/none.toml: No such file or directory"),
@@ -159,6 +167,13 @@ def test_what_cannot_be_tried_ends_with_2_and_one_line(
 ) -> None:
     assert status(*argv) == 2
     assert capsys.readouterr().err == f"balise-agent: {complaint}\n"
+
+
+def test_once_hls_fetches_the_playlist_of_the_options(capsys: pytest.CaptureFixture[str]) -> None:
+    assert status("once", "hls", "--url", "http://127.0.0.1:1/a.m3u8", "--seconds", "1", "--json") == 1
+    assert {(r["measurement"], r["outcome"], r["reason"]) for r in printed(capsys)} == {
+        ("tv_hls", "failed", "connect_refused")
+    }
 
 
 def test_a_configuration_without_targets_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
