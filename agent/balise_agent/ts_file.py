@@ -20,6 +20,7 @@ def analyse(path: Path) -> Report:
             analyser.feed(chunk)
             read += len(chunk)
             _progress(read, size)
+            del chunk  # so that the next one takes its memory: new pages cost half as much again as the reading
     analyser.finish()
     return analyser.report()
 

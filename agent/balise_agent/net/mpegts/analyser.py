@@ -7,13 +7,13 @@ does the work where it is installed, in batches of about a second; else the plai
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from balise_agent.net.mpegts import plain
 from balise_agent.net.mpegts.concluding import conclude, main_clock, rate
 from balise_agent.net.mpegts.datagrams import Datagram, Order
 from balise_agent.net.mpegts.delivery import Delivery
-from balise_agent.net.mpegts.framing import Framer
+from balise_agent.net.mpegts.framing import Framer, are_packets
 from balise_agent.net.mpegts.packet import SIZE, SYNC
 from balise_agent.net.mpegts.report import Report
 from balise_agent.net.mpegts.stream import Stream
@@ -33,12 +33,19 @@ def engines() -> tuple[Engine, ...]:
     return ("numpy", "plain")
 
 
+class Reader(NamedTuple):
+    """An engine: what reads whole packets, and what finds out whether that is what bytes are."""
+
+    read: Callable[[Stream, bytes], None]
+    are_packets: Callable[[bytes], bool]
+
+
 class Analyser:
     """One channel or file. Any bytes: nothing raises, memory is bounded."""
 
     def __init__(self, engine: Engine | None = None) -> None:
-        self._read = _reader(engine or engines()[0])
-        self._stream, self._framer = Stream(), Framer()
+        self._read, in_step = _reader(engine or engines()[0])
+        self._stream, self._framer = Stream(), Framer(in_step)
         self._order, self._delivery = Order(), Delivery()
         self._pending, self._size, self._since_ns = [], 0, 0  # type: tuple[list[bytes], int, int]
         self._drops, self._drop_seconds = 0, set[int]()
@@ -163,13 +170,10 @@ class Analyser:
         return (arrival_ns - (self._delivery.first_ns or arrival_ns)) // _SECOND_NS
 
 
-def _reader(engine: Engine) -> Callable[[Stream, bytes], None]:
+def _reader(engine: Engine) -> Reader:
     if engine == "plain":
-        return plain.read
+        return Reader(plain.read, are_packets)
     from balise_agent.net.mpegts import batch
 
-    def read(stream: Stream, data: bytes) -> None:
-        """Few packets are read faster one by one."""
-        (batch.read if len(data) >= batch.FEWEST * SIZE else plain.read)(stream, data)
-
-    return read
+    both = batch.Reader()
+    return Reader(both.read, both.are_packets)

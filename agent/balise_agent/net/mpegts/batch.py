@@ -8,12 +8,22 @@ from __future__ import annotations
 
 import numpy as np
 
-from balise_agent.net.mpegts import batch_starts, batch_tables
+from balise_agent.net.mpegts import batch_starts, batch_tables, plain
 from balise_agent.net.mpegts.batch_clocks import clocks
 from balise_agent.net.mpegts.batch_times import Times
 from balise_agent.net.mpegts.continuity import Break, Counter
-from balise_agent.net.mpegts.heads import COUNTER, DAMAGED, SCRAMBLED, STARTS, Array, Heads, heads, lookup
-from balise_agent.net.mpegts.packet import DISCONTINUITY, NULL_PID, RANDOM_ACCESS, header
+from balise_agent.net.mpegts.heads import (
+    COUNTER,
+    DAMAGED,
+    SCRAMBLED,
+    Array,
+    Heads,
+    are_packets,
+    first_words,
+    heads,
+    lookup,
+)
+from balise_agent.net.mpegts.packet import DISCONTINUITY, NULL_PID, RANDOM_ACCESS, SIZE, header
 from balise_agent.net.mpegts.reading import Reading
 from balise_agent.net.mpegts.stream import Stream
 
@@ -24,9 +34,32 @@ _SI = lookup(batch_tables.SI_TABLES)
 _Found = dict[int, Break | bool]
 
 
-def read(stream: Stream, data: bytes) -> None:
+class Reader:
+    """Where the step is looked for first, the headers are kept: of a file's bytes no other cost is as high as that they
+    come from memory, and so once is enough."""
+
+    def __init__(self) -> None:
+        self._looked_at: tuple[bytes, Array] | None = None
+
+    def are_packets(self, data: bytes) -> bool:
+        """Whether each of so many has its sync byte."""
+        self._looked_at = data, first_words(data)
+        return are_packets(self._looked_at[1])
+
+    def read(self, stream: Stream, data: bytes) -> None:
+        """Few packets are read faster one by one."""
+        looked_at, self._looked_at = self._looked_at, None
+        if len(data) < FEWEST * SIZE:
+            plain.read(stream, data)
+        elif looked_at is not None and looked_at[0] is data:
+            read(stream, data, looked_at[1])
+        else:
+            read(stream, data, first_words(data))
+
+
+def read(stream: Stream, data: bytes, words: Array) -> None:
     """Whole packets, each with its sync byte; the same as `plain.read`."""
-    batch = heads(data, stream.index)
+    batch = heads(data, words, stream.index)
     _count(stream, batch)
     found = _counters(stream, batch)
     breaks = sorted(one for one in found.values() if isinstance(one, Break))
@@ -42,8 +75,8 @@ def read(stream: Stream, data: bytes) -> None:
 def _count(stream: Stream, batch: Heads) -> None:
     for pid, (start, end) in batch.groups.items():
         stream.packets[pid] += end - start
-    scrambled = batch.words & SCRAMBLED != 0
-    if scrambled.any():
+    if batch.marks & SCRAMBLED:
+        scrambled = batch.words & SCRAMBLED != 0
         for pid, packets in zip(*np.unique(batch.pids[scrambled], return_counts=True), strict=True):
             stream.scrambled[int(pid)] += int(packets)
 
@@ -68,7 +101,7 @@ def _counters(stream: Stream, batch: Heads) -> _Found:
 
 def _wrong(stream: Stream, batch: Heads) -> Array:
     """Which in the batch's order do not have the counter that follows the one before in their PID."""
-    words = batch.words[batch.order].astype(np.uint8)
+    words = batch.words.astype(np.uint8)[batch.order]
     counters, before = words & COUNTER, np.empty_like(words)
     before[1:] = counters[:-1]
     own = words >> 4 & 1  # a packet with payload counts
@@ -116,8 +149,7 @@ def _events(stream: Stream, batch: Heads, found: _Found) -> None:
             if reading.wishes != wishes:
                 end, reach = place + 1, max(_NEAREST, reach // 4)  # who changes them each packet costs no more
                 break
-        for one in again:
-            batch_tables.count(stream, batch, one, end, dates)
+        batch_tables.count(stream, batch, again, end, dates)
         first, last = np.searchsorted(begun, (at, end))
         batch_starts.begin(reading, batch, begun[first:last], of, dates)
         at = end
@@ -126,7 +158,7 @@ def _events(stream: Stream, batch: Heads, found: _Found) -> None:
 def _wanted(reading: Reading, batch: Heads, at: int, end: int, again: set[int]) -> list[int]:
     """Places of packets that say something beside their counter and the start of a PES packet."""
     words = batch.words[at:end]
-    parts = [np.flatnonzero(words & DAMAGED) + at]
+    parts = [np.flatnonzero(words & DAMAGED) + at] if batch.marks & DAMAGED else []
     for pid in reading.psi_pids - batch_tables.SI_TABLES - again:
         places = batch.places(pid)
         parts.append(places[np.searchsorted(places, at) : np.searchsorted(places, end)])
@@ -135,7 +167,9 @@ def _wanted(reading: Reading, batch: Heads, at: int, end: int, again: set[int]) 
         accessible = batch.flags[places] & RANDOM_ACCESS != 0
         parts.append(places[accessible & lookup(reading.video_pids)[batch.pids[places]]])
     if reading.scanned_pids:
-        places = np.flatnonzero(words & STARTS) + at
+        places = batch.starting[np.searchsorted(batch.starting, at) : np.searchsorted(batch.starting, end)]
         parts.append(places[lookup(reading.scanned_pids)[batch.pids[places]]])
+    if not parts:
+        return []
     places = np.unique(np.concatenate(parts))
     return list(places[~_SI[batch.pids[places]]].tolist())

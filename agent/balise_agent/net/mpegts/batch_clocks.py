@@ -5,12 +5,12 @@ All of a PID's at once where none jumps, is damaged or comes twice; else one by 
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from typing import NamedTuple
 
 import numpy as np
 
 from balise_agent.net.mpegts.continuity import Break
-from balise_agent.net.mpegts.heads import DAMAGED, Array, Heads, gaps
+from balise_agent.net.mpegts.heads import DAMAGED, Array, Groups, Heads, by_pid, gaps
 from balise_agent.net.mpegts.packet import DISCONTINUITY, HAS_PCR, NS_PER_TICK, PCR_WRAP, header
 from balise_agent.net.mpegts.reading import MOST_POINTS, PCR_LIMITS_MS, TICKS_A_MS, Clock
 from balise_agent.net.mpegts.steady import Rate, off, within
@@ -19,46 +19,108 @@ from balise_agent.net.mpegts.stream import Stream
 _NS_A_MS = 1_000_000
 
 
+class _Intervals(NamedTuple):
+    """From each clock reference to the next, in packets and ticks; sorted by PID."""
+
+    groups: Groups
+    clocks: list[Clock]
+    indices: Array
+    values: Array
+    packets: Array
+    passed: Array
+    lossy: Array
+
+
+class _Sums(NamedTuple):
+    """Of one PID's intervals. ``is_even``: all of them are of the rate that is known."""
+
+    longest_ms: float
+    above: int
+    packets: int
+    passed: int
+    is_even: bool
+
+
 def clocks(stream: Stream, heads: Heads, found: dict[int, Break | bool]) -> None:
     """The same as `Reading.clock` for each."""
     places = heads.adapted[heads.flags[heads.adapted] & HAS_PCR != 0]
     places = places[heads.packets[places, 4] >= 7]
     if not len(places):
         return
-    again = [index - heads.index for index, what in found.items() if what is True]
+    places = places[np.argsort(heads.pids[places], kind="stable")]
     sound = heads.words[places] & DAMAGED == 0
-    if again:
+    if again := [index - heads.index for index, what in found.items() if what is True]:
         sound &= ~np.isin(places, again)
-    of, dates = heads.pids[places], stream.timeline.dates
+    of = _intervals(stream, heads, places)
+    sums, odd = _sums(of), _are_odd(of, sound & (heads.flags[places] & DISCONTINUITY == 0))
     # The PID whose clock dates packets goes first; where none does yet, it is the first that is sound.
-    for pid in sorted(dict.fromkeys([*of[sound].tolist(), *of.tolist()]), key=lambda pid: not dates(pid)):
-        mine = of == pid
-        if not (sound[mine].all() and _run(stream, pid, heads, places[mine])):
-            for place in places[mine].tolist():
-                packet, index = heads.packet(place), heads.index + place
-                stream.reading.clock(index, header(packet), packet, found.get(index, False))
+    firsts = np.minimum.reduceat(np.where(sound, places, len(heads.words)), of.groups.starts).tolist()
+    pids, dates = of.groups.pids, stream.timeline.dates
+    for nth in sorted(range(len(pids)), key=lambda nth: (not dates(pids[nth]), firsts[nth])):
+        if not odd[nth]:
+            _follow(stream, of, nth, sums[nth])
+            continue
+        for place in places[of.groups.starts[nth] : of.groups.ends[nth]].tolist():
+            packet, index = heads.packet(place), heads.index + place
+            stream.reading.clock(index, header(packet), packet, found.get(index, False))
 
 
-def _run(stream: Stream, pid: int, heads: Heads, places: Array) -> bool:
-    """False: there is something about them that wants a closer look."""
-    if (heads.flags[places] & DISCONTINUITY).any():
-        return False
-    clock = stream.reading.clocks.get(pid) or Clock()
-    values, indices, is_first = _pcrs(heads.packets[places, 6:12]), places + heads.index, clock.last is None
-    passed = gaps(values, values[0] if clock.last is None else clock.last) % PCR_WRAP
-    if (passed[int(is_first) :] == 0).any() or (passed > PCR_LIMITS_MS[1] * TICKS_A_MS).any():
-        return False
+def _intervals(stream: Stream, heads: Heads, places: Array) -> _Intervals:
+    groups, losses = by_pid(heads.pids[places]), stream.reading.losses
+    clocks = [stream.reading.clocks.get(pid) or Clock() for pid in groups.pids]
+    indices, values = places + heads.index, _pcrs(heads.packets[places, 6:12])
+    own = zip(clocks, indices[groups.starts].tolist(), values[groups.starts].tolist(), strict=True)
+    before = [(index, value) if one.last is None else (one.index, one.last) for one, index, value in own]
+    packets = gaps(indices, groups.starts, [index for index, _ in before])
+    passed = gaps(values, groups.starts, [value for _, value in before]) % PCR_WRAP
+    lossy: Array = np.zeros(len(places), bool)
+    if losses:
+        lossy = np.searchsorted(losses, indices, "right") > np.searchsorted(losses, indices - packets, "right")
+    return _Intervals(groups, clocks, indices, values, packets, passed, lossy)
+
+
+def _are_odd(of: _Intervals, sound: Array) -> list[bool]:
+    """Of each PID whether there is something about its clock that wants a closer look."""
+    odd = (of.passed == 0) | (of.passed > PCR_LIMITS_MS[1] * TICKS_A_MS)
+    odd[[start for start, clock in zip(of.groups.starts, of.clocks, strict=True) if clock.last is None]] = False
+    return list(np.logical_or.reduceat(odd | ~sound, of.groups.starts).tolist())
+
+
+def _sums(of: _Intervals) -> list[_Sums]:
+    starts = of.groups.starts
+    nominal = np.repeat([clock.rate.nominal for clock in of.clocks], np.diff([*starts, len(of.indices)]))
+    fits = np.abs(off(of.packets, of.passed, nominal)) <= within(of.packets)
+    columns = (
+        np.maximum.reduceat(of.passed, starts) / TICKS_A_MS,
+        np.add.reduceat(of.passed > PCR_LIMITS_MS[0] * TICKS_A_MS, starts, dtype=np.intp),
+        np.add.reduceat(of.packets, starts),
+        np.add.reduceat(of.passed, starts),
+        np.logical_and.reduceat(fits & ~of.lossy & (nominal > 0), starts),
+    )
+    return [_Sums(*row) for row in zip(*(one.tolist() for one in columns), strict=True)]
+
+
+def _follow(stream: Stream, of: _Intervals, nth: int, sums: _Sums) -> None:
+    """A PID's clock goes on as it should."""
+    pid, clock, start, end = of.groups.pids[nth], of.clocks[nth], of.groups.starts[nth], of.groups.ends[nth]
+    count, is_first = end - start, clock.last is None
+    indices, values, passed = of.indices[start:end], of.values[start:end], of.passed[start:end]
     stream.reading.clocks[pid] = clock
     stream.reading.firsts.setdefault("pcr", stream.timeline.at(int(indices[0])))
     _date(stream, pid, indices, values, passed)
-    since = np.append(indices[0] if is_first else clock.index, indices[:-1])
-    clock.count += len(indices)
+    clock.count += count
     clock.last, clock.index = int(values[-1]), int(indices[-1])
-    _points(stream, clock, indices, passed)
-    if len(passed) > is_first:
-        kept = slice(int(is_first), None)
-        _passed(clock, indices[kept], since[kept], passed[kept], stream.reading.losses)
-    return True
+    if stream.timeline.is_live:
+        _points(stream, clock, indices, passed)
+    if count == is_first:
+        return
+    clock.longest_ms = max(clock.longest_ms or 0.0, sums.longest_ms)
+    clock.above[0] += sums.above
+    if sums.is_even:
+        fit = (count, sums.packets, sums.passed)
+        clock.rate.add_judged(fit, (0, 0, 0), 0, fit)
+    else:
+        _rate(clock.rate, of.packets[start:end], passed, of.lossy[start:end])
 
 
 def _pcrs(rows: Array) -> Array:
@@ -81,29 +143,17 @@ def _date(stream: Stream, pid: int, indices: Array, values: Array, passed: Array
         return
     lengths_ns = passed * NS_PER_TICK
     base_ns = np.cumsum(np.append(timeline.at(before), lengths_ns))[1:]
-    each_ns = lengths_ns / gaps(indices, before)
+    each_ns = lengths_ns / gaps(indices, [0], [before])
     timeline.turn(pid, indices.tolist(), base_ns.tolist(), each_ns.tolist(), int(values[-1]))
 
 
 def _points(stream: Stream, clock: Clock, indices: Array, passed: Array) -> None:
-    """Only of a live stream are arrivals compared with the clock."""
+    """Of a live stream arrivals are compared with the clock."""
     elapsed_ms = np.cumsum(np.append(clock.elapsed_ms, passed / TICKS_A_MS))[1:]
     clock.elapsed_ms = float(elapsed_ms[-1])
-    if stream.timeline.is_live:
-        room = MOST_POINTS - len(clock.points)
-        for index, at_ms in zip(indices[:room].tolist(), elapsed_ms.tolist(), strict=False):
-            clock.points.append((at_ms, stream.timeline.at(index) / _NS_A_MS))
-
-
-def _passed(clock: Clock, indices: Array, since: Array, passed: Array, losses: list[int]) -> None:
-    """How long each interval took, and whether something was lost in it."""
-    passed_ms = passed / TICKS_A_MS
-    clock.longest_ms = max(clock.longest_ms or 0.0, float(passed_ms.max()))
-    clock.above[0] += int((passed_ms > PCR_LIMITS_MS[0]).sum())
-    lossy: Array = np.zeros(len(passed), bool)
-    if losses and bisect_right(losses, int(indices[-1])) > bisect_right(losses, int(since[0])):
-        lossy = np.searchsorted(losses, indices, "right") > np.searchsorted(losses, since, "right")
-    _rate(clock.rate, indices - since, passed, lossy)
+    room = MOST_POINTS - len(clock.points)
+    for index, at_ms in zip(indices[:room].tolist(), elapsed_ms.tolist(), strict=False):
+        clock.points.append((at_ms, stream.timeline.at(index) / _NS_A_MS))
 
 
 def _rate(rate: Rate, packets: Array, ticks: Array, lossy: Array) -> None:

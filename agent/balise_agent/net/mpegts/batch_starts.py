@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from balise_agent.net.mpegts.batch_times import Times, see
-from balise_agent.net.mpegts.heads import ADAPTED, DAMAGED, PAYLOAD, SCRAMBLED, STARTS, Array, Heads, lookup
+from balise_agent.net.mpegts.heads import ADAPTED, DAMAGED, PAYLOAD, SCRAMBLED, Array, Heads, by_pid, lookup
 from balise_agent.net.mpegts.packet import SIZE
 from balise_agent.net.mpegts.reading import PID_LIMIT_MS, PTS_LIMIT_MS, Interval, Reading
 
@@ -29,9 +29,10 @@ def wanted(reading: Reading) -> Wanted:
 
 def begun(heads: Heads, repeats: Collection[int]) -> Array:
     """Places of packets that begin something, whole, clear and not for the second time."""
-    starts = heads.words & (STARTS | DAMAGED | SCRAMBLED) == STARTS
-    starts[list(repeats)] = False
-    return np.flatnonzero(starts)
+    places = heads.starting
+    if heads.marks & (DAMAGED | SCRAMBLED):
+        places = places[heads.words[places] & (DAMAGED | SCRAMBLED) == 0]
+    return places[~np.isin(places, list(repeats))] if repeats else places
 
 
 def begin(reading: Reading, heads: Heads, places: Array, of: Wanted, dates: Times) -> None:
@@ -39,20 +40,18 @@ def begin(reading: Reading, heads: Heads, places: Array, of: Wanted, dates: Time
     places = places[lookup(of.starts)[heads.pids[places]]]
     if not len(places):
         return
-    times, dated, pids = dates.at(places + heads.index), _has_pts(heads, places), heads.pids[places]
-    for pid in heads.groups.keys() & of.starts.keys():
-        mine = np.flatnonzero(pids == pid)
-        if len(mine):
-            _begin_one(reading, pid, of, places[mine] + heads.index, times[mine], dated[mine])
-
-
-def _begin_one(reading: Reading, pid: int, of: Wanted, indices: Array, times: Array, dated: Array) -> None:
-    for nth, passed_ms in see(of.starts[pid], times, PID_LIMIT_MS):
-        reading.gone(int(indices[nth]), pid, passed_ms)
-    if dated.any():
-        see(reading.pts.setdefault(pid, Interval()), times[dated], PTS_LIMIT_MS)
-    if pid in of.videos:
-        reading.firsts["pes"] = min(reading.firsts.get("pes", float(times[0])), float(times[0]))
+    places = places[np.argsort(heads.pids[places], kind="stable")]
+    pids, times = heads.pids[places], dates.at(places + heads.index)
+    groups = by_pid(pids)
+    for nth, passed_ms in see([of.starts[pid] for pid in groups.pids], times, groups, PID_LIMIT_MS):
+        reading.gone(int(places[nth]) + heads.index, int(pids[nth]), passed_ms)
+    dated = np.flatnonzero(_has_pts(heads, places))
+    if len(dated):
+        of_dated = by_pid(pids[dated])
+        see([reading.pts.setdefault(pid, Interval()) for pid in of_dated.pids], times[dated], of_dated, PTS_LIMIT_MS)
+    for pid, first in zip(groups.pids, times[groups.starts].tolist(), strict=True):
+        if pid in of.videos:
+            reading.firsts["pes"] = min(reading.firsts.get("pes", first), first)
 
 
 def _has_pts(heads: Heads, places: Array) -> Array:

@@ -9,16 +9,17 @@ Rule 1: whatever is not like that, damaged, scrambled, twice or with an adaptati
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 import numpy as np
 
 from balise_agent.net.mpegts.batch_times import Times, see
 from balise_agent.net.mpegts.continuity import Break
-from balise_agent.net.mpegts.heads import DAMAGED, STARTS, Array, Heads
+from balise_agent.net.mpegts.heads import DAMAGED, STARTS, Array, Groups, Heads
 from balise_agent.net.mpegts.packet import SIZE, header
 from balise_agent.net.mpegts.psi import (
     EIT_PID,
@@ -147,13 +148,27 @@ def _are_all(heads: Heads, places: Array, payload: bytes) -> bool:
     return bool((heads.packets[places, 4:] == np.frombuffer(payload, np.uint8)).all())
 
 
-def count(stream: Stream, heads: Heads, again: Again, end: int, dates: Times) -> None:
+def count(stream: Stream, heads: Heads, again: list[Again], end: int, dates: Times) -> None:
     """Those before a place."""
-    reading, places = stream.reading, again.places[: np.searchsorted(again.places, end)]
-    if not len(places) or again.interval is None:
+    reading, parts = stream.reading, []  # type: tuple[Reading, list[tuple[Again, Array, Interval]]]
+    for one in again:
+        places = one.places if end == len(heads.words) else one.places[: np.searchsorted(one.places, end)]
+        if len(places) and one.interval is not None:
+            parts.append((one, places, one.interval))
+            reading.tables.count(one.pid, one.tables[0], len(places))
+    if not parts:
         return
-    reading.tables.count(again.pid, again.tables[0], len(places))
-    times, name = dates.at(places + heads.index), "pat" if again.pid == PAT_PID else "pmt"
-    reading.firsts.setdefault(name, float(times[0]))
-    for nth, passed_ms in see(again.interval, times, TABLE_LIMIT_MS):
-        reading.late(int(places[nth]) + heads.index, again.pid, passed_ms, TABLE_LIMIT_MS, f"{name}_late")
+    ends = list(accumulate(len(places) for _, places, _ in parts))
+    groups = Groups([one.pid for one, _, _ in parts], [0, *ends[:-1]], ends)
+    indices = np.concatenate([places for _, places, _ in parts]) + heads.index
+    times = dates.at(indices)
+    for pid, first in zip(groups.pids, times[groups.starts].tolist(), strict=True):
+        name = _name(pid)
+        reading.firsts[name] = min(reading.firsts.get(name, first), first)
+    for nth, passed_ms in see([interval for _, _, interval in parts], times, groups, TABLE_LIMIT_MS):
+        pid = groups.pids[bisect_right(groups.starts, nth) - 1]
+        reading.late(int(indices[nth]), pid, passed_ms, TABLE_LIMIT_MS, f"{_name(pid)}_late")
+
+
+def _name(pid: int) -> str:
+    return "pat" if pid == PAT_PID else "pmt"

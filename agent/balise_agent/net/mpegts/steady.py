@@ -21,7 +21,7 @@ _LEAST_FIT = 0.25  # of those that lost something: at 5 % of loss half the inter
 _Sum = tuple[int, int, int]  # intervals, packets, ticks
 
 
-def off(packets: Any, ticks: Any, nominal: float) -> Any:
+def off(packets: Any, ticks: Any, nominal: Any) -> Any:
     """Packets more than an interval's time is worth; of one interval, or of an array of them."""
     return packets - ticks * nominal
 
