@@ -78,7 +78,8 @@ def command_line() -> argparse.ArgumentParser:
     once.add_argument("--host", metavar="HOST", help="reach, dns, voice: the peer")
     once.add_argument("--port", type=int, metavar="N", help="reach (stamp), dns, voice: its port")
     once.add_argument("--method", choices=("icmp", "stamp"), help="reach")
-    window = f"reach: length of the window; voice: of the call; default {_WINDOW_S:g}; tv, hls: of the sample; default 10, 20"
+    window = f"reach: length of the window; voice: of the call; default {_WINDOW_S:g}; "
+    window += "tv, hls: of the sample; default 10, 20"
     once.add_argument("--seconds", type=float, metavar="S", help=window)
     once.add_argument("--name", metavar="NAME", help="dns: the name to ask for")
     once.add_argument(

@@ -399,10 +399,14 @@ def test_the_command_says_its_dns_port_where_it_has_a_zone(as_json: list[str], w
 
 def test_the_command_says_what_it_cannot_use(tmp_path: Path, ports: Ports) -> None:
     taken = ["--listen", "127.0.0.1", "--port", str(ports.http), "--udp-port", "0"]
+    free = ["--listen", "127.0.0.1", "--port", "0", "--udp-port", "0"]
+    calls = [*free, "--telephone", "--sip-port"]
     no_pem = ["--tls-cert", str(tmp_path / "missing.pem")]
     zone = ["--dns-zone", "probe.example.net", "--dns-address"]
     for arguments, word in (
-        (taken, "cannot listen"),
+        (taken, f"cannot listen on TCP port {ports.http} of 127.0.0.1: "),
+        ([*calls, str(ports.http)], f"cannot listen on TCP port {ports.http} of 127.0.0.1: "),
+        ([*calls, "0", "--voice-port", str(ports.udp)], f"cannot listen on UDP port {ports.udp} of 127.0.0.1: "),
         (no_pem, "missing.pem"),
         (["--tls-key", "k"], "--tls-cert"),
         (["--dns-zone", "a..b"], "no domain name"),

@@ -92,11 +92,11 @@ async def serve_target(
         if throughput is not None:
             throughput.udp_port = _port(udp)
             closing.callback(throughput.close)
-        serving = [asyncio.create_task(accept(web, tls, limits, throughput))]
-        sip = voice = None
+        sip, voice, serving = None, None, list[asyncio.Task[None]]()
         if telephony is not None:
             sip, voice, calls = _telephony(listen, telephony, closing)
             serving.append(calls)
+        serving.append(asyncio.create_task(accept(web, tls, limits, throughput)))  # once nothing can be refused
         try:
             named = None if dns is None else _port(dns)
             ready(Ports(http=_port(web), udp=_port(udp), dns=named, sip=sip, voice=voice))
