@@ -1,7 +1,7 @@
 """Who is on the line: what is asked before a test, and what is watched while it runs?
 
-The shell around `gate`: the box's counters or the agent's own interfaces, each `EVERY_S`, against what the probe itself
-moves; where they do not tell, the hint of round trips.
+The shell around `gate`: the box's counters or the agent's own interfaces, each `EVERY_S` before a test and each
+`WATCH_S` while one runs, against what the probe itself moves; where they do not tell, the hint of round trips.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from balise_agent.probes.context import Context
 
 AGAIN_S, PATIENCE_S = 5.0, 30.0
 """Settled: busy, it is looked at again every 5 s for 30 s; then it is skipped."""
+WATCH_S = 0.25
+"""A call that is 0.8 s old stands just below the threshold of one second: the next reading must not be 0.5 s away."""
 MOST_SILENT = 4
 """Questions in a row that a box may leave open; it has other things to do."""
 
@@ -56,14 +58,17 @@ class LineUse:
         due_s = self._context.monotonic()
         try:
             while True:
+                asked_s = self._context.monotonic()
                 reading = await self._reading(during=True)
+                took_s = self._context.monotonic() - asked_s
                 if reading is not None:
                     watch.add(reading)
                     use = watch.during()
                     self._found(watch)
                     if use == "busy":
                         return
-                due_s = max(due_s + EVERY_S, self._context.monotonic())
+                every_s = min(EVERY_S, max(WATCH_S, 2 * took_s))  # a slow box rests as long as it answers
+                due_s = max(due_s + every_s, self._context.monotonic())
                 await asyncio.sleep(due_s - self._context.monotonic())
         except asyncio.CancelledError:  # the test came to its end
             self.ratio = watch.ratio

@@ -25,7 +25,7 @@ from balise_agent.net.xml_leaves import leaves
 SSDP = ("239.255.255.250", 1900)
 SEARCH_S = 5.0  # MX is 1: it answers within that, and a busy one a little later
 ASK_S = 5.0
-COUNT_S = 1.0  # while a test runs: a box that takes longer is asked again half a second later
+COUNT_S = 1.0  # while a test runs: a box that takes longer is asked again at once
 DEVICE = "urn:schemas-upnp-org:device:InternetGatewayDevice:1"  # version 2 answers to it too (UDA 1.1, § 1.3.3)
 COMMON = "urn:schemas-upnp-org:service:WANCommonInterfaceConfig:1"
 _CONNECTION = re.compile(r"urn:schemas-upnp-org:service:WAN(?:IP|PPP)Connection:[12]")
