@@ -1,8 +1,8 @@
 """Which alerts are there, what wakes whom, and when does each fire?
 
 A table. Every alert is a threshold on a state, a share or an age that the judge or the collector wrote for everything
-that is expected: a series that vanishes is an age that grows, never a fault that is over. Works are not counted: the
-judge writes no fault for what was declared.
+that is expected: a series that vanishes is an age that grows, never a fault that is over, and that nothing at all comes
+wakes people once. Works are not counted: the judge writes no fault for what was declared.
 
 Burn rates are those of the SRE Workbook, ch. 5, on 99.5 % over 30 days: 14.4 times over 1 h and 10 min (not 5: the
 judge writes each five minutes), 6 times over 6 h and 30 min, once over 3 d and 6 h. One dead PON is 3 to 6 % of a
@@ -18,7 +18,7 @@ from balise_collector.grafana.board import Text
 from balise_collector.grafana.queries import BAD, ELEMENT, HOUR, KNOWN, PLATFORM, STATE, share
 
 Severity = Literal["page", "ticket"]
-NoData = Literal["Alerting", "OK"]
+NoData = Literal["Alerting", "KeepLast", "OK"]
 
 BUDGET = 0.005  # 1 - 99.5 %
 PRODUCT = "balise"
@@ -29,18 +29,25 @@ PRODUCT = "balise"
 class Reduced:
     """One question and the one number that is made of its answer, for each of its series.
 
-    ``window_s``: how far back it looks; ``above``: it is reached when the number is greater.
+    ``window_s``: how far back it looks; it is reached when the number is greater than ``above`` and, where that is
+    said, less than ``below``.
     """
 
     query: str
     window_s: int
     above: float
+    below: float | None = None
+
+    def holds(self, value: float) -> bool:
+        """Whether it is reached."""
+        return value > self.above and (self.below is None or value < self.below)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
     """``summary``: what the alert's series is called, as {{ $labels.TAG }}; ``conditions``: all must be reached;
-    ``hold_s``: for how long; ``no_data``: what no answer at all means."""
+    ``hold_s``: for how long; ``no_data``: what no answer at all means. Because nobody writes, nothing is over and none
+    begins: that has an alert of its own, and would else wake people for every rule at once."""
 
     uid: str
     title: Text
@@ -48,7 +55,7 @@ class Alert:
     severity: Severity
     conditions: tuple[Reduced, ...]
     hold_s: int = 0
-    no_data: NoData = "Alerting"
+    no_data: NoData = "KeepLast"
     board: str = "balise-fleet"
     page: str = ""
 
@@ -58,10 +65,22 @@ class Alert:
         return f"{self.page or self.uid.removeprefix('balise-')}.md"
 
 
-def _element(scope: str, worse_than: float = 1.5) -> tuple[Reduced, ...]:
-    """Any element of a kind whose last state, written every five minutes, is worse."""
+def _element(scope: str, *, least: int = 2) -> tuple[Reduced, ...]:
+    """Any element of a kind whose last state, written every five minutes, is down, or degraded where that is enough.
+    Not known (3) is no fault: a silence is none, nor are declared works."""
     query = f'SELECT last("state") FROM {ELEMENT} WHERE "target" =~ /^{scope}(:|$)/ AND $timeFilter'
-    return (Reduced(query=f'{query} GROUP BY "building", "pon", "target"', window_s=660, above=worse_than),)
+    return (_between(f'{query} GROUP BY "building", "pon", "target"', least - 0.5, 2.5),)
+
+
+def _here(service: str) -> tuple[Reduced, ...]:
+    """A PON or building where the service is down and the internet is not."""
+    query = f'SELECT last("state") FROM {ELEMENT} WHERE "target" =~ /^(pon|building):%s$/ AND $timeFilter'
+    query = f'{query} GROUP BY "building", "pon"'
+    return _between(query % service, 1.5, 2.5), _between(query % "internet", -0.5, 1.5)
+
+
+def _between(query: str, above: float, below: float) -> Reduced:
+    return Reduced(query=query, window_s=660, above=above, below=below)
 
 
 def _burn(service: str, *windows: tuple[int, float]) -> tuple[Reduced, ...]:
@@ -127,7 +146,7 @@ ALERTS: tuple[Alert, ...] = (
             "PON {{ $labels.pon }} is silent: all its homes in one incident.",
         ),
         severity="page",
-        conditions=_element("pon"),
+        conditions=_element("pon:internet"),
         board="balise-buildings",
     ),
     Alert(
@@ -135,7 +154,7 @@ ALERTS: tuple[Alert, ...] = (
         title=Text("Immeuble coupé", "Building down"),
         summary=Text("L'immeuble {{ $labels.building }} ne répond plus.", "Building {{ $labels.building }} is silent."),
         severity="page",
-        conditions=_element("building"),
+        conditions=_element("building:internet"),
         board="balise-buildings",
     ),
     Alert(
@@ -161,7 +180,7 @@ ALERTS: tuple[Alert, ...] = (
             "{{ $labels.target }} has been bad in several homes for a quarter of an hour.",
         ),
         severity="ticket",
-        conditions=_element("channel", 0.5),
+        conditions=_element("channel", least=1),
         hold_s=900,
         board="balise-tv",
     ),
@@ -193,11 +212,35 @@ ALERTS: tuple[Alert, ...] = (
         board="balise-telephone",
     ),
     Alert(
+        uid="balise-tv-here",
+        title=Text("Télévision coupée dans un immeuble ou un PON", "Television down in a building or a PON"),
+        summary=Text(
+            "Immeuble {{ $labels.building }}, PON {{ $labels.pon }} : plus de télévision, alors qu'internet va bien.",
+            "Building {{ $labels.building }}, PON {{ $labels.pon }}: no television, though the internet is well.",
+        ),
+        severity="ticket",
+        conditions=_here("television"),
+        board="balise-tv",
+    ),
+    Alert(
+        uid="balise-voice-here",
+        title=Text("Téléphone coupé dans un immeuble ou un PON", "Telephone down in a building or a PON"),
+        summary=Text(
+            "Immeuble {{ $labels.building }}, PON {{ $labels.pon }} : plus d'appels, ni vers les secours, alors"
+            " qu'internet va bien.",
+            "Building {{ $labels.building }}, PON {{ $labels.pon }}: no calls, not for help either, though the internet"
+            " is well.",
+        ),
+        severity="page",
+        conditions=_here("telephone"),
+        board="balise-telephone",
+    ),
+    Alert(
         uid="balise-names",
         title=Text("Noms (DNS) ou cible en panne", "Names (DNS) or target fault"),
         summary=Text("{{ $labels.target }} échoue partout.", "{{ $labels.target }} fails everywhere."),
         severity="ticket",
-        conditions=_element("(dns|target|upstream)", 0.5),
+        conditions=_element("(dns|target|upstream)", least=1),
     ),
     *_BURNS,
     Alert(
@@ -266,6 +309,7 @@ ALERTS: tuple[Alert, ...] = (
         ),
         severity="page",
         conditions=_platform("lag_s", 120, "judge:"),
+        no_data="Alerting",
         board="balise-platform",
     ),
     Alert(

@@ -89,8 +89,11 @@ def _steps(ref: str, one: Reduced) -> Iterator[dict[str, Any]]:
     model = {"refId": ref, "datasource": source, "query": one.query, "rawQuery": True, "resultFormat": "time_series"}
     yield {"refId": ref, "relativeTimeRange": window, "datasourceUid": SOURCE_UID, "model": model}
     yield _expression(f"R{ref}", {"type": "reduce", "expression": ref, "reducer": "last"})
-    threshold = {"evaluator": {"type": "gt", "params": [one.above]}}
-    yield _expression(f"T{ref}", {"type": "threshold", "expression": f"R{ref}", "conditions": [threshold]})
+    evaluator = {"type": "gt", "params": [one.above]}
+    if one.below is not None:
+        evaluator = {"type": "within_range", "params": [one.above, one.below]}
+    threshold = {"type": "threshold", "expression": f"R{ref}", "conditions": [{"evaluator": evaluator}]}
+    yield _expression(f"T{ref}", threshold)
 
 
 def _all_of(refs: list[str]) -> dict[str, Any]:

@@ -47,18 +47,27 @@ def push(
 
 
 def _folder(grafana: GrafanaFace, uid: str, title: str, *, dry: bool, restricted: bool = False) -> Pushed:
+    """Looked at anew each time: a folder that was made and not closed, or opened since, is closed."""
     found = _found(lambda: grafana.folder.get_folder(uid), f"folder {uid}")
-    if found is not None and found.get("title") == title:
+    is_open = restricted and (found is None or _is_open(grafana, uid))
+    if found is not None and found.get("title") == title and not is_open:
         return Pushed(what=f"folder {title}", change="left")
     if not dry:
         with refusals(f"folder {title}"):
             if found is None:
                 grafana.folder.create_folder(title, uid=uid)
-                if restricted:
-                    grafana.folder.update_folder_permissions(uid, _RESTRICTED)
-            else:
+            elif found.get("title") != title:
                 grafana.folder.update_folder(uid, title, version=found.get("version"))
+            if is_open:
+                grafana.folder.update_folder_permissions(uid, _RESTRICTED)
     return Pushed(what=f"folder {title}", change="created" if found is None else "changed")
+
+
+def _is_open(grafana: GrafanaFace, uid: str) -> bool:
+    """Viewers see what is in it."""
+    with refusals(f"permissions of folder {uid}"):
+        found = grafana.folder.get_folder_permissions(uid)
+    return any(item.get("role") == "Viewer" for item in found)
 
 
 def _board(grafana: GrafanaFace, board: Board, lang: Lang, *, dry: bool) -> Pushed:

@@ -114,7 +114,10 @@ class Elements:
         return Derived(measurement="element_state", tags=tags, ts_ms=now_ms, fields=fields)
 
     def _other(self, scope: Scope, code: str, incidents: Sequence[Incident], now_ms: int) -> Derived:
-        mine = [i for i in incidents if i.element == (scope, code)]
+        """A card or an OLT behind which all television is bad is no card that is down: that is its head-end's."""
+        mine = [
+            i for i in incidents if i.element == (scope, code) and (scope == "head_end" or "internet" in HITS[i.kind])
+        ]
         if scope == "head_end":
             mine += [i for i in incidents if i.what == "head_end" and i.element[0] != "head_end" and not i.parent]
         return _one(f"{_NAMES.get(scope, scope)}:{code}", mine, now_ms, homes=len(self._members[scope, code]))

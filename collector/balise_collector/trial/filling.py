@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Self
 
 from balise_agent.catalogue import CATALOGUE, Retention
 from balise_collector.consumers import derived_point
@@ -27,7 +28,7 @@ class Filling:
         self.refused = 0
 
     @classmethod
-    def open(cls, url: str, *, token: str, database: str, org: str) -> Filling:
+    def open(cls, url: str, *, token: str, database: str, org: str) -> Self:
         """Makes the database where it is missing. ServerError: the address is none."""
         server = Server(url=check_url(url), database=database, org=org, credential=token)
         setup.prepare(server)
@@ -54,8 +55,12 @@ class Filling:
     def _send(self, retention: Retention) -> None:
         self.refused += len(send(self._post, retention, self._lines.pop(retention)).refused)
 
-    def close(self) -> None:
+    def flush(self) -> None:
         """Sends what is left."""
         for retention in list(self._lines):
             self._send(retention)
+
+    def close(self) -> None:
+        """Sends what is left; nothing comes after it."""
+        self.flush()
         self._post.close()

@@ -33,6 +33,7 @@ class Grafana:
     annotations: list[dict[str, Any]] = field(default_factory=list)
     writes: int = 0
     race: bool = False
+    keeps_open: bool = False
     url: str = ""
 
     def answer(self, method: str, path: str, query: dict[str, list[str]], body: Any) -> Answer:
@@ -68,7 +69,14 @@ class Grafana:
         found.update(title=body["title"], version=found["version"] + 1)
         return 200, found
 
+    def _permitted(self, _query: Any, _body: Any, uid: str) -> Answer:
+        """Of a new folder: what Grafana gives the roles by itself."""
+        whole = {"items": [{"role": "Editor", "permission": 2}, {"role": "Viewer", "permission": 1}]}
+        return 200, self.permissions.get(uid, whole)["items"]
+
     def _permit(self, _query: Any, body: Any, uid: str) -> Answer:
+        if self.keeps_open:
+            return 500, {"message": "failed to set permissions"}
         self.permissions[uid] = body
         return 200, {"message": "Folder permissions updated"}
 
@@ -111,6 +119,7 @@ _ROUTES: list[tuple[str, str, Any]] = [
     ("GET", r"/api/folders/([\w-]+)", Grafana._folder),
     ("POST", "/api/folders", Grafana._new_folder),
     ("PUT", r"/api/folders/([\w-]+)", Grafana._change_folder),
+    ("GET", r"/api/folders/([\w-]+)/permissions", Grafana._permitted),
     ("POST", r"/api/folders/([\w-]+)/permissions", Grafana._permit),
     ("GET", r"/api/dashboards/uid/([\w-]+)", Grafana._dashboard),
     ("POST", "/api/dashboards/db", Grafana._write_dashboard),

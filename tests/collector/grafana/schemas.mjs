@@ -6,14 +6,18 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { createGenerator } from "ts-json-schema-generator";
 
-const raw = join(dirname(fileURLToPath(import.meta.url)), "node_modules/@grafana/schema/dist/types/raw");
+const here = dirname(fileURLToPath(import.meta.url));
+const raw = join(here, "node_modules/@grafana/schema/dist/types/raw");
 
 function typed(folder, type) {
   const file = readdirSync(join(raw, folder)).find((name) => name.endsWith(".d.ts"));
   return `import(${JSON.stringify(join(raw, folder, file.replace(/\.d\.ts$/, "")))}).${type}`;
 }
 
-const types = { dashboard: typed("dashboard/x", "Dashboard") };
+const types = {
+  dashboard: typed("dashboard/x", "Dashboard"),
+  alertlist: `import(${JSON.stringify(join(here, "alertlist"))}).Options`,
+};
 for (const panel of process.argv.slice(2)) {
   types[panel] = typed(`composable/${panel.replaceAll("-", "")}/panelcfg/x`, "Options");
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 
 import pytest
@@ -16,7 +16,7 @@ from balise_collector.store.influx.posting import open_post
 from balise_collector.store.influx.server import Server
 from balise_collector.store.influx.setup import prepare
 from balise_collector.store.points import Point
-from tests.collector.grafana.evaluator import MINUTE_MS, firing
+from tests.collector.grafana.evaluator import MINUTE_MS, Evaluator
 from tests.collector.influx.servers import influx1, influx2
 
 START_MS = 1_795_500_000_000 // 300_000 * 300_000
@@ -26,6 +26,7 @@ BAD = (20, 50)  # the channel
 REFUSED = (88, 108)  # five lines do not register
 LATE = (40, 70)  # the clock of one home's probe
 MUTE = (100, 121)  # the collector writes nothing of itself
+SPEECHLESS = (122, 137)  # the telephone of the other PON, its internet being well
 SMALL = 100  # homes; 40 of them on the PON
 
 
@@ -35,18 +36,20 @@ def fired(request: pytest.FixtureRequest) -> dict[str, set[int]]:
     database = f"e{secrets.token_hex(4)}"
     server = influx2(database) if request.param == "influx2" else influx1().server(database)
     assert server
-    write(server)
+    write(server, points())
     dates = [START_MS + minute * MINUTE_MS for minute in range(15, MINUTES)]
     with closing(Asking(server)) as asking:
-        found = firing(asking, ALERTS, dates)
-    return {uid: {(date - START_MS) // MINUTE_MS for date in dates} for uid, dates in found.items()}
+        evaluator = Evaluator(asking, ALERTS)
+        for date in dates:
+            evaluator.minute(date)
+    return {uid: {(date - START_MS) // MINUTE_MS for date in dates} for uid, dates in evaluator.fired.items()}
 
 
-def write(server: Server) -> None:
+def write(server: Server, rows: Iterable[Point]) -> None:
     prepare(server)
     encoder = Encoder()
     with closing(open_post(server)) as post:
-        post.post("state", "\n".join(encoder.line(point) for point in points()).encode())
+        post.post("state", "\n".join(encoder.line(row) for row in rows).encode())
 
 
 def points() -> Iterator[Point]:
@@ -60,7 +63,7 @@ def points() -> Iterator[Point]:
 
 
 def is_written(minute: int) -> bool:
-    return minute % 5 == 0 or minute in (*CUT, *BAD, *REFUSED)
+    return minute % 5 == 0 or minute in (*CUT, *BAD, *REFUSED, *SPEECHLESS)
 
 
 def states(minute: int) -> Iterator[Point]:
@@ -72,7 +75,8 @@ def states(minute: int) -> Iterator[Point]:
         down = 40 if is_cut and service != "probe" else 0
         yield point("element_state", minute, f"fleet:{service}", counts(0, SMALL, down or refused(minute, service)))
         yield point("element_state", minute, f"pon:{service}", counts(2 if down else 0, 40, down), pon="pon1")
-        yield point("element_state", minute, f"pon:{service}", counts(0, 60, 0), pon="pon2")
+        speechless = service == "telephone" and SPEECHLESS[0] <= minute < SPEECHLESS[1]
+        yield point("element_state", minute, f"pon:{service}", counts(2 if speechless else 0, 60, 0), pon="pon2")
         yield point("element_state", minute, f"building:{service}", counts(1 if down else 0, 60, down), building="bat1")
     for target in ("olt:o", "card:o/1", "core", "dns", "upstream", "target", "headend:h", "registrar", "channel:1"):
         yield point("element_state", minute, target, {"state": 0})
@@ -130,6 +134,10 @@ def test_lines_that_do_not_register_page_where_the_internet_is_well(fired: dict[
     assert held <= set(range(REFUSED[0] + 5, REFUSED[1] + 11))
 
 
+def test_a_place_without_a_telephone_pages_where_its_internet_is_well(fired: dict[str, set[int]]) -> None:
+    assert fired["balise-voice-here"] == set(range(*SPEECHLESS))
+
+
 def test_a_wrong_clock_is_a_ticket_after_its_quarter_of_an_hour(fired: dict[str, set[int]]) -> None:
     assert fired["balise-clocks"] == set(range(LATE[0] + 15, LATE[1]))
 
@@ -141,6 +149,18 @@ def test_a_judge_that_says_nothing_is_an_alert_of_its_own(fired: dict[str, set[i
 def test_all_others_are_silent(fired: dict[str, set[int]]) -> None:
     loud = {uid for uid, minutes in fired.items() if minutes}
     burns = {uid for uid in loud if "-burn-" in uid}
-    platform = {"balise-judge-mute", "balise-collector-late", "balise-quarantine", "balise-disk"}
-    named = {"balise-pon-down", "balise-channel", "balise-lines", "balise-clocks"}
-    assert loud == named | burns | platform
+    named = {"balise-pon-down", "balise-channel", "balise-lines", "balise-voice-here", "balise-clocks"}
+    assert loud == {*named, *burns, "balise-judge-mute"}
+
+
+def test_when_nobody_writes_any_more_what_fires_goes_on_and_one_alert_begins() -> None:
+    server = influx1().server(f"n{secrets.token_hex(4)}")
+    write(server, [one for one in points() if one.ts_ms < START_MS + 40 * MINUTE_MS])
+    with closing(Asking(server)) as asking:
+        evaluator = Evaluator(asking, ALERTS)
+        for minute in range(30, 90):
+            evaluator.minute(START_MS + minute * MINUTE_MS)
+    end_ms = START_MS + 89 * MINUTE_MS
+    loud = {uid for uid, dates in evaluator.fired.items() if end_ms in dates and "-burn-" not in uid}
+    assert loud == {"balise-pon-down", "balise-channel", "balise-judge-mute"}
+    assert min(evaluator.fired["balise-judge-mute"]) == START_MS + 45 * MINUTE_MS

@@ -54,6 +54,19 @@ def test_what_shows_one_home_is_where_viewers_do_not_look(grafana: Grafana) -> N
     assert all(item["role"] != "Viewer" for item in grafana.permissions["balise-homes"]["items"])
 
 
+def test_a_folder_that_could_not_be_closed_or_was_opened_is_closed_by_the_next_push(grafana: Grafana) -> None:
+    grafana.keeps_open = True
+    code, output = push(grafana)
+    assert (code, grafana.dashboards) == (2, {})
+    assert "500" in output
+    grafana.keeps_open = False
+    for _ in range(2):
+        _, output = push(grafana)
+        assert "changed  folder Balise – logements" in output
+        assert all(item["role"] != "Viewer" for item in grafana.permissions["balise-homes"]["items"])
+        grafana.permissions.clear()  # somebody gives it back to all
+
+
 def test_what_somebody_changed_is_changed_back_and_the_rest_left(grafana: Grafana) -> None:
     push(grafana)
     grafana.dashboards["balise-tv"]["dashboard"]["title"] = "mine"

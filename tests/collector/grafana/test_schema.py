@@ -44,7 +44,7 @@ def test_a_dashboard_is_one(uid: str) -> None:
 @pytest.mark.parametrize("uid", DASHBOARDS)
 def test_a_panel_s_options_are_its_kind_s(uid: str) -> None:
     for panel in DASHBOARDS[uid]["panels"]:
-        if panel["type"] not in ("row", "alertlist"):  # the package has no type of the list's options
+        if panel["type"] != "row":
             assert faults(panel["type"], panel["options"]) == [], panel["title"]
 
 
@@ -57,3 +57,6 @@ def test_a_dashboard_that_is_none_is_seen() -> None:
 
 def test_options_that_are_none_are_seen() -> None:
     assert faults("stat", {"graphMode": "nonsense"})
+    (alerts,) = (panel for panel in DASHBOARDS["balise-fleet"]["panels"] if panel["type"] == "alertlist")
+    for wrong in ({"viewMode": "nonsense"}, {"nonsense": 1}, {"stateFilter": {"firing": "yes"}}, {"sortOrder": 9}):
+        assert faults("alertlist", {**alerts["options"], **wrong})

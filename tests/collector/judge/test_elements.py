@@ -87,6 +87,11 @@ def test_a_channel_the_head_end_and_the_registrar_have_their_own() -> None:
     assert state(rows(set(), set(), incident("tv", whole, what="head_end")), "headend:he") == 2
 
 
+def test_a_card_behind_which_all_television_is_bad_is_not_down() -> None:
+    assert state(rows(set(), set(), incident("tv", ("card", "o/1"))), "card:o/1") == 0
+    assert state(rows(set(), set(), incident("line", ("card", "o/1"))), "card:o/1") == 2
+
+
 def test_an_hour_s_shares_add_up_to_its_homes_time() -> None:
     elements, hour = Elements(Topology(homes=HOMES)), NOW_MS // 3_600_000 * 3_600_000
     for step in range(12):

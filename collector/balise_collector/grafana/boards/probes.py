@@ -78,15 +78,16 @@ _SILENT = Panel(
     kind="table",
     title=Text("Sondes muettes", "Silent probes"),
     meaning=Text(
-        "Sondes attendues dont le juge ne sait plus rien, et depuis quand ; sans durée : elles n'ont jamais parlé. Une"
-        " sonde muette ne dit pas que le logement est coupé.",
-        "Expected probes of which the judge knows nothing, and for how long; without: they never spoke. A silent probe"
-        " does not mean that a home is down.",
+        "Sondes attendues dont le juge ne sait plus rien, et depuis quand ; sans durée : elles n'ont jamais parlé. Les"
+        " logements sans sonde n'y sont pas. Une sonde muette ne dit pas que le logement est coupé.",
+        "Expected probes of which the judge knows nothing, and for how long; without: they never spoke. Homes without a"
+        " probe are not in it. A silent probe does not mean that a home is down.",
     ),
     queries=(
         Query(
-            text='SELECT "home", "building", "s", "a" FROM (SELECT last("state") AS "s", last("age_s") AS "a" FROM'
-            f' {STATE} WHERE "target" = \'probe\' AND {HERE} AND {FRESH} GROUP BY "home", "building") WHERE "s" = 3',
+            text='SELECT "home", "building", "s", "a" FROM (SELECT last("state") AS "s", last("age_s") AS "a",'
+            f' last("evidence") AS "e" FROM {STATE} WHERE "target" = \'probe\' AND {HERE} AND {FRESH}'
+            ' GROUP BY "home", "building") WHERE "s" = 3 AND "e" != \'not measured\'',
             table=True,
         ),
     ),
