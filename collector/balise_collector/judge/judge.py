@@ -154,8 +154,13 @@ class Judge:
         return [one for one in self._sorted if one.stage(self.now_ms, self.settings) == "open"]
 
     def _state(self) -> State:
-        """Of each home and service now, and whether declared works explain it."""
-        excused = {home for one in self._open() if one.works for home in one.hit}
+        """Of each home and service now, and whether declared works explain it, until all of their homes are back."""
+        excused = {
+            home
+            for one in self._sorted
+            if one.works and one.stage(self.now_ms, self.settings) in ("open", "recovering")
+            for home in one.hit
+        }
         return lambda home, service: (self._shown.fact(home, service, self.now_ms).state, home in excused)
 
     @property
