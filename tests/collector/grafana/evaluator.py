@@ -53,7 +53,8 @@ class Evaluator:
 def _reached(alert: Alert, each: Sequence[Values], before: Iterable[Labels]) -> set[Labels]:
     """The sets of labels for which all conditions are reached."""
     if not any(each):
-        return {"Alerting": {()}, "KeepLast": set(before), "OK": set[Labels]()}[alert.no_data]
+        nothing: dict[str, set[Labels]] = {"Alerting": {()}, "KeepLast": set(before), "OK": set()}
+        return nothing[alert.no_data]
     reached = [
         {labels for labels, value in values.items() if one.holds(value)}
         for one, values in zip(alert.conditions, each, strict=True)
