@@ -29,7 +29,7 @@ from balise_collector.trial.filling import Filling
 from tests.collector.grafana.evaluator import MINUTE_MS, Evaluator
 
 HOMES, SEED, WARM_UP = 64, "1", 15
-BEGINS, ENDS = 16 * 60, 21 * 60 + 40  # minutes of the day in Paris
+BEGINS, ENDS = 16 * 60, 21 * 60 + 16  # minutes of the day in Paris
 Stretch = tuple[int, int]
 
 
