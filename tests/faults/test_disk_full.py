@@ -11,10 +11,12 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from balise_agent import codec
 from balise_agent.contract import Batch, Record
 from balise_agent.outbox import Outbox
+from balise_collector.cli import app
 from balise_collector.commands.demo import finish, look
 from balise_collector.demo.programs import Programs
 from balise_collector.demo.tally import keys_of
@@ -133,3 +135,23 @@ def test_a_journal_that_a_full_disk_does_not_let_open_is_left_where_it_is(tmp_pa
         with closing(open_journal(disk / "journal.db")) as journal:
             assert len(journal.entries(0, 1_000)[0]) == 60
         assert not list(disk.glob("*.damaged-*"))
+
+
+def test_a_command_on_a_full_disk_says_that_it_is_full(tmp_path: Path) -> None:
+    homes = tmp_path / "homes.csv"
+    homes.write_text("home,building,mesure\nk3v9q0c2m7x1b8za,b12,v1 2026-01-01\n")
+    with small_disk(tmp_path / "data", 1_024) as data:
+        assert _asked("homes", "import", str(homes), "--data", str(data)) == (0, "")
+        fill(data)
+        for command in (["homes", "list"], ["evidence", "import", os.devnull], ["broker", "init"]):
+            status, said = _asked(*command, "--data", str(data))
+            assert (status, len(said.splitlines())) == (2, 1)
+            assert said.startswith(f"balise: {data}") or f"{data}/directory.db" in said
+            assert "the disk is full" in said or "No space left on device" in said
+        make_room(data)
+        assert _asked("homes", "list", "--data", str(data)) == (0, "")
+
+
+def _asked(*command: str) -> tuple[int, str]:
+    found = CliRunner().invoke(app, list(command))
+    return found.exit_code, found.stderr

@@ -45,7 +45,7 @@ def init(
     except broker.BrokerError as exc:
         stop(exc)
     except OSError as exc:
-        stop(f"{exc.filename}: {exc.strerror}")
+        stop(f"{exc.filename or folder or data}: {exc.strerror}")
     typer.echo(f"mosquitto -c {files.conf}")
 
 

@@ -6,10 +6,11 @@ Rule 1: a fault is one line on standard error and exit status 2; nothing was cha
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -47,6 +48,8 @@ When = Annotated[str, typer.Option(help=f"{dates.ALLOWED[0].upper()}{dates.ALLOW
 
 Cell = str | int | None
 
+_PAGE_BYTES = 65_536  # SQLite's largest; it makes no file within less
+
 
 def stop(message: object) -> NoReturn:
     """A line for each fault."""
@@ -69,9 +72,9 @@ def directory(data: Path, url: str, *, makes: bool = False) -> Iterator[Director
         with Directory(url or sqlite_url(data)) as opened:
             yield opened
     except (DirectoryError, BrokerError) as exc:
-        stop(exc)
+        stop(f"{exc}{_why_full(data)}")
     except OSError as exc:
-        stop(f"{exc.filename}: {exc.strerror}")
+        stop(f"{exc.filename or data}: {exc.strerror}")
 
 
 @contextmanager
@@ -80,9 +83,19 @@ def files(data: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as exc:
+        if why := _why_full(data):  # then SQLite can open none of them
+            stop(f"{data}: {exc}{why}")
         stop(f"{', '.join(map(str, _unreadable(data))) or data}: {exc}")
     except OSError as exc:
         stop(f"{exc.filename or data}: {exc.strerror or exc}")
+
+
+def _why_full(data: Path) -> str:
+    """SQLite says "disk I/O error" where it cannot make the little file by which its readers agree."""
+    with suppress(OSError):
+        if shutil.disk_usage(data).free < _PAGE_BYTES:
+            return " (the disk is full)"
+    return ""
 
 
 def _unreadable(data: Path) -> Iterator[Path]:
