@@ -43,6 +43,7 @@ from balise_collector.judge.topology import Topology
 LATE_MS = 180_000  # older than this when it comes, a row may explain a silence
 CHANNEL_MS = 1_800_000
 SILENCE_BACK_MS = 3 * 86_400_000
+SINCE_BACK_MS = 2 * 86_400_000  # what has lasted longer has lasted as long
 
 
 class Judge:
@@ -135,8 +136,23 @@ class Judge:
         return timeline(log, service, from_ms, to_ms, self._parts.get(home, ()), self.settings)
 
     def facts(self, home: str) -> dict[Service, Span]:
-        """What is believed now, and since when."""
-        return {service: self._shown.fact(home, service, self.now_ms) for service in SERVICES}
+        """What is believed now, and since when by the history; rows say since when it was shown, which is when somebody
+        looked."""
+        return {service: self._since(home, service) for service in SERVICES}
+
+    def _since(self, home: str, service: Service) -> Span:
+        shown = self._shown.fact(home, service, self.now_ms)
+        spans = self.timeline(home, service, self.now_ms - SINCE_BACK_MS, self.now_ms + 1)
+        start_ms = self.now_ms
+        for span in reversed(spans):
+            if span.state != shown.state:
+                break
+            start_ms = span.start_ms
+        return shown._replace(start_ms=start_ms)
+
+    def was_heard(self, home: str) -> bool:
+        """Anything was ever known of it."""
+        return any(self._shown.fact(home, service, self.now_ms).start_ms for service in SERVICES)
 
     def outages(self, home: str) -> list[Outage]:
         """The home's own account of its cuts."""

@@ -161,7 +161,10 @@ class Cuts:
             if item.start_ms < from_ms or not self._passes_anywhere(item, window):
                 continue
             cluster = [*window.items, *_following(items, number + 1, item.start_ms + CLUSTER_MS, used)]
+            begun = {i.home for i in window.items}
             for incident in self._shared(cluster, now_ms):
+                if begun.isdisjoint(incident.hit):
+                    continue  # the next cut, of which the cluster has a part
                 found.append(incident)
                 used |= {(i.start_ms, i.home) for i in cluster if i.home in incident.hit}
             window.drop(used)

@@ -165,8 +165,7 @@ class JudgeConsumer:
             return True
         if not self.judge.topology.homes[home].agrees:
             return False
-        was_heard = any(fact.start_ms for fact in self.judge.facts(home).values())
-        return was_heard or not erased.names(home)
+        return self.judge.was_heard(home) or not erased.names(home)
 
 
 def _rows(entry: Entry) -> list[Row]:

@@ -145,7 +145,7 @@ def concluded(rows: Sequence[Row], asked: Sequence[int]) -> Any:
         judge.advance(END if at == len(rows) else T0 + (END - T0) * at // len(rows))
     incidents = sorted(judge.incidents(), key=lambda i: (i.since_ms, i.key))
     history = {(home, s): judge.timeline(home, s, T0 - HOUR, END) for home in HOMES for s in SERVICES}
-    now = {(home, s): judge.facts(home)[s].state for home in HOMES for s in SERVICES}
+    now = {(home, s): judge.facts(home)[s] for home in HOMES for s in SERVICES}
     return incidents, history, now, [judge.outages(home) for home in HOMES]
 
 

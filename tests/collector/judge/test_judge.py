@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 
 import pytest
@@ -33,6 +34,28 @@ def one(judge: Judge) -> Incident:
 def quiet(without: list[str], until_ms: int) -> list[Row]:
     """Everybody's life, of these only up to the cut."""
     return life([h for h in HOMES if h not in without], T0, until_ms) + life(without, T0, CUT) if without else []
+
+
+@pytest.mark.parametrize("apart_s", [8, 13, 20])
+def test_pons_that_are_cut_one_after_the_other_are_one_incident_each_though_their_losses_overlap(apart_s: int) -> None:
+    large = plant(pons=10, homes=24)
+    homes = sorted(large.homes)
+    cut_ms = {home: CUT + n // 48 * apart_s * 1_000 for n, home in enumerate(homes) if n // 24 % 2 == 0}
+    rng = random.Random(apart_s)
+    rows = [online(home, at_ms + rng.randrange(40_000, 63_000), False) for home, at_ms in cut_ms.items()]
+    rows += life([home for home in homes if home not in cut_ms], CUT - 2 * MINUTE, CUT + 6 * MINUTE)
+    rows += life(cut_ms, CUT - 2 * MINUTE, CUT)
+    rows.sort(key=lambda r: r.received_ms)
+    judge = Judge(large)
+    judge.take([online(home, T0) for home in homes])
+    told = set()
+    for now_ms in range(CUT, CUT + 6 * MINUTE, 10_000):
+        judge.take([r for r in rows if now_ms - 10_000 < r.received_ms <= now_ms])
+        told |= {said.fields["id"] for said in judge.advance(now_ms) if said.measurement == "incident"}
+    assert sorted((i.element, len(set(i.hit))) for i in judge.incidents()) == [
+        (("pon", f"P{n}"), 24) for n in range(0, 10, 2)
+    ]
+    assert len(told) == 5
 
 
 @pytest.mark.parametrize(("cut_ms", "is_over"), [(T0 + 16 * HOUR, True), (T0 + 6 * HOUR, False)])
