@@ -7,7 +7,7 @@ refuse is taken back: ``auto`` and its like of a variable, a table's ``footer``.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from grafana_foundation_sdk.builders import common as build_common
@@ -23,6 +23,7 @@ from balise_collector.grafana.choosing import ALL, LABELS, READ, WHOSE
 from balise_collector.grafana.colours import BLUE, GREEN, ORANGE, RED, STATES
 from balise_collector.grafana.influxql import SOURCE_TYPE, influxql, raw
 from balise_collector.grafana.linking import drill, grouped_by, leading
+from balise_collector.grafana.wording import WORDS
 
 TIMEZONE = "Europe/Paris"
 WIDTH = 24
@@ -265,6 +266,8 @@ def _table(panel: Panel, board: Board, lang: Lang) -> Any:
                 _property("thresholds", _thresholds("state").build()),
                 _property("custom.cellOptions", {"type": "color-background"}),
             ]
+        elif name in WORDS:
+            found.append(_property("mappings", [_said(WORDS[name], lang)]))
         if panel.drill and name in leading(panel):
             found.append(_property("links", [drill(panel, board, {name: "${__value.raw}"}, lang).build()]))
         made.override_by_name(name, found)
@@ -297,6 +300,11 @@ _KINDS = {
 def _thresholds(scale: Scale) -> build.ThresholdsConfig:
     steps = [dashboard.Threshold(value=value, color=colour) for value, colour in _STEPS[scale]]
     return build.ThresholdsConfig().mode(dashboard.ThresholdsMode.ABSOLUTE).steps(steps)
+
+
+def _said(words: Mapping[str, Text], lang: Lang) -> dashboard.ValueMap:
+    texts = {code: text.say(lang) for code, text in words.items() if text.say(lang) != code}
+    return dashboard.ValueMap(options={code: dashboard.ValueMappingResult(text=said) for code, said in texts.items()})
 
 
 def _words(lang: Lang) -> dashboard.ValueMap:

@@ -13,6 +13,7 @@ from balise_collector.grafana.alerts import ALERTS
 from balise_collector.grafana.boards import BOARDS
 from balise_collector.grafana.checking import ask_all, one_home, queries_of
 from balise_collector.grafana.expanding import Range
+from balise_collector.grafana.wording import WORDS
 from balise_collector.store.influx.asking import Asking
 from balise_collector.store.influx.server import Server
 from tests.collector.grafana.evaluator import MINUTE_MS
@@ -91,6 +92,14 @@ def test_a_town_with_faults_of_every_service_fills_every_panel(town: Town) -> No
     empty = [one.where for one in found if one.outcome == "empty" and not one.where.startswith("balise-platform")]
     missing = [where for where in empty if not any(name in where for name in MAY_BE_EMPTY)]
     assert not missing, "\n".join(missing)
+
+
+def test_every_cause_that_was_told_has_a_word(town: Town) -> None:
+    with closing(Asking(town.server)) as asking:
+        (told,) = asking.all(['SELECT DISTINCT("cause") FROM "state"."incident"'])
+    causes = {cause for series in told for _, cause in series["values"]}
+    assert len(causes) > 3
+    assert causes <= WORDS["cause"].keys()
 
 
 @pytest.mark.parametrize("uid", [alert.uid for alert in ALERTS])
