@@ -5,9 +5,10 @@
 Names: ingest, latency, store, home, ping, card, ladder-cost, ladder-place, tenant, voice, tv, judge, skipped: half an
 hour. At full load, by name or all with --long: influx, trouble, directory, grafana, chaos, back, live, throughput,
 which take an hour more, and hour. Parts of throughput by name: throughput-loopback, -loss, -cpu, -udp, -10, -50, by
-queue as -300-20, -800-20 and -loaded-20, by rate as -speedtest-50; of tenant: tenant-use, -abort, -call; --add keeps
-the rows of both FILEs that are not measured now: parts measured apart make one table. The captures, the loop device,
-its file system and lines need root; a group that cannot be measured here says why, and the others go on.
+queue as -300-20, -800-20 and -loaded-20, by rate as -speedtest-50; of tenant: tenant-use, -abort, -call; of tv:
+tv-file, -live, -exact; --add keeps the rows of both FILEs that are not measured now: parts measured apart make one
+table. The captures, the loop device, its file system and lines need root; a group that cannot be measured here says
+why, and the others go on.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import line_rows, table
+from bench import line_rows, table, tv
 from bench.load_rows import LONG
 from bench.rate_rows import PARTS
 from bench.rows import ROWS, load_average
 
-ALL = ROWS | LONG | PARTS | line_rows.PARTS
+ALL = ROWS | LONG | PARTS | line_rows.PARTS | tv.PARTS
 HEAD = "<!-- last table: written by `python -m bench --markdown` -->\n"
 
 
