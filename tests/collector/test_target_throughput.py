@@ -520,7 +520,7 @@ def test_a_token_is_made_by_hand_with_the_targets_key(tmp_path: Path) -> None:
         (["--open", "--listen", "127.0.0.1", "--token-key", "KEY"], "one of them"),
         (["--token-key", "/none"], "No such file"),
         (["--token-key", "KEY"], "32 are needed"),
-        (["--role", "mine"], "operator or offnet"),
+        (["--role", "mine"], "allowed: operator, offnet"),
         (["token", "--key", "KEY", "--segment", "a"], "32 are needed"),
         (["token", "--key", "/none", "--segment", "a"], "No such file"),
     ],
