@@ -1,6 +1,7 @@
 """What do the dashboards show? Draws each from its JSON and the live data of an InfluxDB: a preview, not Grafana.
 
-    python docs/preview_dashboards.py --influx-url http://127.0.0.1:8086 --until DATE [--span 24h] [--out FOLDER]
+    python docs/preview_dashboards.py --influx-url http://127.0.0.1:8086 --until DATE [--span 24h] [--only NAME]
+        [--out FOLDER]
 
 One SVG a dashboard. Its layout, queries, words and colours are the dashboard's own; how a panel is drawn is only alike.
 """
@@ -57,6 +58,7 @@ def main() -> int:
     parser.add_argument("--database", default="balise")
     parser.add_argument("--until", required=True)
     parser.add_argument("--span", default="24h")
+    parser.add_argument("--only", default="*", help="a dashboard's name, balise-platform")
     parser.add_argument("--out", type=Path, default=ROOT / "docs/dashboards")
     asked = parser.parse_args()
     end_ms = dates.read(asked.until)
@@ -66,7 +68,7 @@ def main() -> int:
     asked.out.mkdir(parents=True, exist_ok=True)
     with closing(Asking(Server(url=asked.influx_url, database=asked.database))) as asking:
         try:
-            for path in sorted((ROOT / "dashboards").glob("*/*.json")):
+            for path in sorted((ROOT / "dashboards").glob(f"*/{asked.only}.json")):
                 (asked.out / f"{path.stem}.svg").write_text(draw(json.loads(path.read_text()), asking, over))
         except Unavailable as exc:
             print(exc, file=sys.stderr)
@@ -139,9 +141,23 @@ def _figures(panel: dict[str, Any], answers: list[list[dict[str, Any]]], box: Bo
     targets, step = panel["targets"], box.width / max(1, len(panel["targets"]))
     for at, (target, answer) in enumerate(zip(targets, answers, strict=True)):
         value = answer[0]["values"][-1][1] if answer else None
-        x = box.x + at * step
-        yield text(x, box.y + box.height * 0.6, written(value, panel), size=24, weight="bold")
+        x, (words, colour) = box.x + at * step, _figure(value, panel)
+        yield text(x, box.y + box.height * 0.6, words, size=24, weight="bold", fill=colour)
         yield text(x, box.y + box.height * 0.6 + 18, str(target.get("alias") or ""), fill=FAINT, size=10)
+
+
+def _figure(value: Any, panel: dict[str, Any]) -> tuple[str, str]:
+    """Its words and its colour: of its state, or of the last step that it has reached."""
+    defaults = panel["fieldConfig"]["defaults"]
+    for mapping in defaults.get("mappings") or []:
+        if found := mapping["options"].get(str(value)):
+            return found["text"], found["color"]
+    steps = [step for step in defaults["thresholds"]["steps"] if step["value"] is None or _reaches(value, step)]
+    return written(value, panel), steps[-1]["color"] if value is not None and steps else FAINT
+
+
+def _reaches(value: Any, step: dict[str, Any]) -> bool:
+    return isinstance(value, int | float) and value >= step["value"]
 
 
 def _curves(panel: dict[str, Any], answers: list[list[dict[str, Any]]], box: Box, span: Range) -> Iterator[str]:

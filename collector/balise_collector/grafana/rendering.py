@@ -259,15 +259,15 @@ def _heat(panel: Panel, _board: Board, lang: Lang) -> Any:
 def _table(panel: Panel, board: Board, lang: Lang) -> Any:
     made = table.Panel().filterable(True).max_data_points(CELLS)
     for name, title, unit in panel.columns:
-        found = [_property("displayName", title.say(lang)), _property("unit", unit)]
+        found = [_property("displayName", title.say(lang)), _property("unit", "string" if unit in WORDS else unit)]
         if unit == "state":
             found[1:] = [
                 _property("mappings", [_words(lang)]),
                 _property("thresholds", _thresholds("state").build()),
                 _property("custom.cellOptions", {"type": "color-background"}),
             ]
-        elif name in WORDS:
-            found.append(_property("mappings", [_said(WORDS[name], lang)]))
+        elif words := WORDS.get(name if unit == "string" else unit):
+            found.append(_property("mappings", [_said(words, lang)]))
         if panel.drill and name in leading(panel):
             found.append(_property("links", [drill(panel, board, {name: "${__value.raw}"}, lang).build()]))
         made.override_by_name(name, found)

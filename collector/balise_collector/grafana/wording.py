@@ -40,6 +40,7 @@ _CAUSES = {
     "works": Text("travaux", "works"),
     "platform": Text("Balise elle-même", "Balise itself"),
     "delivery": Text("transport des messages", "messages held up"),
+    "withdrawn": Text("retiré : ce n'en était pas un", "withdrawn: it was none"),
 }
 _CONFIDENCE = {
     "sure": Text("sûr", "sure"),
@@ -63,6 +64,15 @@ _OUTCOMES = {
     "failed": Text("échoué", "failed"),
     "skipped": Text("non fait", "skipped"),
 }
+_SERVICES = {
+    f"building:{service}": text
+    for service, text in {
+        "internet": Text("Internet", "Internet"),
+        "television": Text("Télévision", "Television"),
+        "telephone": Text("Téléphone", "Telephone"),
+        "probe": Text("Sondes", "Probes"),
+    }.items()
+}
 
 WORDS: Mapping[str, Mapping[str, Text]] = {
     "state": _STAGES,
@@ -71,5 +81,6 @@ WORDS: Mapping[str, Mapping[str, Text]] = {
     "kind": _KINDS,
     "class": _CLASSES,
     "outcome": _OUTCOMES,
+    "service": _SERVICES,
 }
-"""Of a column of text."""
+"""Of a column of text by its name, or by what stands for its unit."""

@@ -26,7 +26,7 @@ _TABLE = Panel(
     ),
     columns=(
         ("building", Text("Immeuble", "Building"), "string"),
-        ("target", Text("Service", "Service"), "string"),
+        ("target", Text("Service", "Service"), "service"),
         ("state", Text("État", "State"), "state"),
         ("down", Text("Coupés", "Down"), "short"),
         ("degraded", Text("En partie", "In part"), "short"),
