@@ -174,10 +174,10 @@ def _live(path: Path, channels: int, runs: int, *, goal_percent: float) -> Itera
     engine = "numpy" if channels > 1 else "plain"
     command = [sys.executable, "-m", "bench.tv", "receive", str(channels), engine]
     told = []
-    with sending(path, channels):
-        for _ in range(runs):
+    for _ in range(runs):
+        with sending(path, channels):  # anew: where the file begins again, its counters do not follow
             run = subprocess.run(command, check=True, capture_output=True, text=True)
-            told.append(json.loads(run.stdout))
+        told.append(json.loads(run.stdout))
     work = "tv: one channel live" if channels == 1 else f"tv: {channels} channels at once"
     conditions = (
         f"{LIVE_S:g} s over loopback multicast in one process, {engine} engine; the sender is on the same cores"
